@@ -1,0 +1,309 @@
+"""The command `labelpilot`. Heavy modules are imported by the commands that need them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from backends.errors import LabelpilotError
+from backends.settings import Settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="""ML backends for Label Studio: one click or one box becomes a mask.
+
+    Settings are environment variables, or lines of a file `.env` in the current folder:
+
+    - `LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY`: where Label Studio is, and a token of yours
+      (personal access token or legacy token, both work)
+    - `LABELPILOT_DATA_DIR`: state and caches, default ~/.labelpilot
+    - `LABELPILOT_MODEL_DIR`: checkpoints, default models/ in the data folder
+    - `LABELPILOT_SAM_MODEL`: which model; default: the best one in the model folder, else GrabCut,
+      which needs no weights
+
+    Start with `labelpilot serve`, then `labelpilot connect --project N`. When nothing appears in
+    Label Studio: `labelpilot doctor --project N`.
+    """,
+)
+weights_app = typer.Typer(
+    no_args_is_help=True,
+    help="Checkpoints: which there are, which are here, and how to get one.",
+)
+app.add_typer(weights_app, name="weights")
+
+console = Console()
+errors = Console(stderr=True)
+
+ProjectOption = Annotated[
+    int,
+    typer.Option(help="The number in the project's address: 7 in http://host/projects/7/data."),
+]
+UrlOption = Annotated[
+    str,
+    typer.Option(
+        help="This server's address as Label Studio reaches it. In Docker that is the service's "
+        "name, such as http://labelpilot:9090, never localhost."
+    ),
+]
+
+
+@contextmanager
+def mistakes_explained() -> Iterator[None]:
+    """Print what to do instead of a traceback, and exit with 1."""
+    try:
+        yield
+    except LabelpilotError as error:
+        errors.print(f"[red]error:[/red] {error.message}", highlight=False)
+        if error.advice:
+            errors.print(f"[bold]cure:[/bold] {error.advice}", highlight=False)
+        raise typer.Exit(1) from None
+
+
+def load_settings() -> Settings:
+    """The settings. A wrong one is named, with what it should be, and ends the program."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            name = "_".join(str(part) for part in problem["loc"]).upper() or "SETTINGS"
+            name = name if name.startswith("LABEL") else f"LABELPILOT_{name}"
+            errors.print(f"[red]error:[/red] {name}: {problem['msg']}", highlight=False)
+        raise typer.Exit(2) from None
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in (set Basic auth)."),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 9090,
+) -> None:
+    """Run the server that Label Studio connects to.
+
+    Connect `http://HOST:PORT` to a project. Open the same address in a browser for the status
+    page: which model is loaded, last requests, last problems and their cures.
+    """
+    import uvicorn
+
+    from backends.serving.app import create_app
+    from backends.serving.services import check_state
+
+    settings = load_settings()
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # Its INFO lines hold full URLs, and URLs of media hold signatures.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    with mistakes_explained():
+        check_state(settings)
+        uvicorn.run(
+            create_app(settings), host=host, port=port, log_level="warning", access_log=False
+        )
+
+
+@app.command()
+def connect(
+    project: ProjectOption,
+    url: UrlOption = "http://127.0.0.1:9090",
+    title: Annotated[str, typer.Option(help="The name shown in the project's settings.")] = (
+        "labelpilot"
+    ),
+) -> None:
+    """Add this server to a project: interactive, with its webhook; safe to repeat.
+
+    Needs `LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY`, and the running server. Reports webhooks
+    that an earlier backend left behind.
+    """
+    from backends.label_studio.client import LabelStudios
+    from backends.label_studio.connect import connect as connect_backend
+    from backends.label_studio.projects import ProjectBook
+
+    settings = load_settings()
+    with (
+        mistakes_explained(),
+        closing(LabelStudios(settings, ProjectBook(settings))) as studios,
+    ):
+        report = connect_backend(
+            studios.sdk(),
+            project_id=project,
+            url=url,
+            title=title,
+            basic_auth=settings.basic_auth,
+        )
+    console.print(
+        f"[green]{'added' if report.added else 'already there, checked'}[/green]: backend "
+        f"{report.backend_id} at {report.url}, version {report.version}, webhook "
+        f"{report.webhook_id}{' with Basic auth' if report.webhook_with_auth else ''}",
+        highlight=False,
+    )
+    for stale in report.stale_webhooks:
+        console.print(
+            f"[yellow]stale webhook[/yellow] {stale}: no backend of the project belongs to it; "
+            "delete it under Settings > Webhooks",
+            highlight=False,
+        )
+    for note in report.notes:
+        console.print(f"[yellow]note:[/yellow] {note}", highlight=False)
+    if not report.connected:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(
+    project: Annotated[
+        int | None, typer.Option(help="Also check this project: config, media, webhook.")
+    ] = None,
+    url: UrlOption = "http://127.0.0.1:9090",
+) -> None:
+    """Test every link between Label Studio and this server, and say how to mend what is broken.
+
+    Exits with 1 if anything failed.
+    """
+    from backends.label_studio.doctor import run_checks
+
+    settings = load_settings()
+    colors = {"ok": "green", "warn": "yellow", "fail": "red"}
+    failed = False
+    with mistakes_explained():
+        for check in run_checks(settings, project_id=project, url=url):
+            color = colors[check.outcome]
+            console.print(
+                f"[{color}]{check.outcome:>4}[/{color}] {check.name}: {check.seen}", highlight=False
+            )
+            if check.cure:
+                console.print(f"     [bold]cure:[/bold] {check.cure}", highlight=False)
+            failed |= check.outcome == "fail"
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def embed(project: ProjectOption) -> None:
+    """Compute the embeddings of all images of a project, so that every first click is warm.
+
+    Stop it at any time; a second run goes on where the first one stopped. A running server finds
+    the results at once. Needs `LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY`.
+    """
+    from backends.interface import Project, Task
+    from backends.label_studio.client import iter_tasks, told
+    from backends.serving.services import check_state, make_services, parsed
+
+    settings = load_settings()
+    with mistakes_explained():
+        check_state(settings)
+    services = make_services(settings)
+    failures = 0
+    with mistakes_explained(), _progress(MofNCompleteColumn(), TimeRemainingColumn()) as progress:
+        bar = progress.add_task("loading the model", total=None)
+        services.engine.wait()
+        client = services.studios.sdk()
+        with told(f"reading project {project}"):
+            found = client.projects.get(project)
+        # The key that /setup brings, under which the project's own host is remembered.
+        made_at = f".{int(found.created_at.timestamp())}" if found.created_at else ""
+        known = Project(f"{project}{made_at}", parsed(found.label_config or ""))
+        progress.update(bar, description="embedding", total=found.task_number)
+        for task_id, data in iter_tasks(client, project):
+            try:
+                services.sam.warm(known, Task(task_id, data))
+            except LabelpilotError as error:
+                failures += 1
+                progress.console.print(f"[yellow]task {task_id}:[/yellow] {error}")
+            progress.advance(bar)
+    services.close()
+    use = services.embeddings.use()
+    console.print(f"{use.computed} images embedded now, {failures} tasks without an image")
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="Label Studio's port; the next free one if busy.")] = (
+        8080
+    ),
+    backend_port: Annotated[
+        int, typer.Option(help="This server's port; the next free one if busy.")
+    ] = 9090,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Forget an earlier demo and start anew.")
+    ] = False,
+    browser: Annotated[bool, typer.Option(help="Open the project in the browser.")] = True,
+) -> None:
+    """Start Label Studio and this server with a sample project; Ctrl-C stops both."""
+    from backends.demo.main import run_demo
+
+    with mistakes_explained():
+        run_demo(port=port, backend_port=backend_port, reset=reset, open_browser=browser)
+
+
+@weights_app.command("list")
+def weights_list() -> None:
+    """Show every checkpoint: what for, its size, and whether it is in the model folder."""
+    from backends.weights import listing
+
+    folder = load_settings().model_path
+    table = Table("name", "MB", "here", "what for", box=None, pad_edge=False)
+    for weights, is_here in listing(folder):
+        mark = " *" if weights.extra else ""
+        here = "[green]yes[/green]" if is_here else ""
+        about = f"{weights.about}\n[dim]{weights.file}[/dim]"
+        table.add_row(weights.name + mark, str(weights.size_mb), here, about)
+    console.print(table)
+    console.print(
+        '* needs the extra: pip install "labelpilot[ultralytics]" (AGPL-3.0)\n'
+        f"Model folder: {folder}\nOffline, put a file there by hand; LABELPILOT_SAM_MODEL names "
+        "one of them, or any other SAM checkpoint in the folder.",
+        highlight=False,
+        markup=False,
+    )
+
+
+@weights_app.command("get")
+def weights_get(
+    name: Annotated[str, typer.Argument(help="A name that `labelpilot weights list` shows.")],
+) -> None:
+    """Download a checkpoint into the model folder; goes on where an earlier try stopped.
+
+    The file is checked by its SHA-256 and appears only when it is whole.
+    """
+    from backends.weights import download
+
+    folder = load_settings().model_path
+    with mistakes_explained(), _progress(DownloadColumn(), TransferSpeedColumn()) as progress:
+        bar = progress.add_task(name, total=None)
+        path = download(
+            name,
+            folder,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    console.print(f"{path} is ready; restart `labelpilot serve` to use it", highlight=False)
+
+
+def _progress(*columns: Any) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), *columns, console=console, transient=True
+    )
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,194 @@
+"""What the server asks of a backend, and the nouns that pass between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, Protocol
+
+from micro_models.regions import Box, Click, Image, Region, RotatedBox
+
+
+@dataclass(frozen=True)
+class Control:
+    """A control tag of a label config, such as `<BrushLabels name="brush" toName="image">`."""
+
+    tag: str
+    name: str
+    to_name: str
+    labels: tuple[str, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    label_attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Medium:
+    """An object tag, such as `<Image name="image" value="$image"/>`.
+
+    `data_key` is the key of the task's data that holds the URL: "image" for `$image`.
+    """
+
+    tag: str
+    name: str
+    data_key: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LabelConfig:
+    """A project's label config. `text` is the XML that it was read from."""
+
+    media: tuple[Medium, ...]
+    controls: tuple[Control, ...]
+    text: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """One project of one Label Studio. `key` is `"<id>.<created_at unix>"`, unique among hosts."""
+
+    key: str
+    config: LabelConfig
+
+    @property
+    def id(self) -> int:
+        """The id that Label Studio's API takes."""
+        return int(self.key.split(".")[0])
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task as Label Studio sent it.
+
+    `stored_regions`: ids in its annotations and drafts. `user`: whose drafts came along, which is
+    the only mark of who asks; None before the first draft.
+    """
+
+    id: int | None
+    data: Mapping[str, Any]
+    stored_regions: frozenset[str] = frozenset()
+    user: str | None = None
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One prompt as the annotator drew it, in pixels of the `Interaction`'s size.
+
+    `smart` is False for a region drawn with the ordinary tool; `control` is the name of the
+    control that it was drawn with.
+    """
+
+    id: str
+    shape: Click | Box | RotatedBox
+    label: str | None = None
+    smart: bool = True
+    control: str | None = None
+
+
+@dataclass(frozen=True)
+class Interaction:
+    """The open prompts of one interactive request, oldest first, all of one label and medium."""
+
+    drawn: tuple[Drawn, ...]
+    to_name: str
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True)
+class PlacedRegion:
+    """A region with its stable id and the name of the control that it belongs to."""
+
+    id: str
+    region: Region
+    control: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one task; sizes are those of the upright image in pixels."""
+
+    regions: tuple[PlacedRegion, ...]
+    score: float
+    version: str
+    width_px: int
+    height_px: int
+
+
+class EventKind(Enum):
+    """Annotation events that Label Studio really sends."""
+
+    ANNOTATION_CREATED = "ANNOTATION_CREATED"
+    ANNOTATION_UPDATED = "ANNOTATION_UPDATED"
+    ANNOTATIONS_CREATED = "ANNOTATIONS_CREATED"
+    ANNOTATIONS_DELETED = "ANNOTATIONS_DELETED"
+    TASKS_CREATED = "TASKS_CREATED"
+    TASKS_DELETED = "TASKS_DELETED"
+    PROJECT_UPDATED = "PROJECT_UPDATED"
+    START_TRAINING = "START_TRAINING"
+
+
+@dataclass(frozen=True)
+class AnnotationEvent:
+    """A webhook call: what happened in which project (by id), to which tasks and annotations."""
+
+    kind: EventKind
+    project_id: int
+    task_ids: tuple[int, ...] = ()
+    annotation_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image that lies on this machine; `digest` hashes its bytes, sizes are upright pixels."""
+
+    path: Path
+    digest: str
+    width_px: int
+    height_px: int
+
+
+class ImageSource(Protocol):
+    """Brings a task's image to this machine."""
+
+    def locate(self, url: str, project_key: str, task_id: int | None = None) -> ImageFile:
+        """Fetch `url` unless it is here already. Errors: `MediaError` with its one cause.
+
+        `task_id` lets Label Studio sign cloud storage addresses such as `s3://`.
+        """
+
+    def read(self, file: ImageFile) -> Image:
+        """Decode to upright RGB."""
+
+
+class Backend(Protocol):
+    """One model family behind Label Studio's protocol."""
+
+    @property
+    def name(self) -> str:
+        """The sub-path it is served under."""
+
+    def version(self, project: Project | None) -> str:
+        """The model version for a project, None standing for a project without a readable label
+        config; never empty, answers at once.
+        """
+
+    def versions(self) -> Sequence[str]:
+        """All versions that predictions may carry, the present one first; answers at once."""
+
+    def check(self, config: LabelConfig) -> Sequence[str]:
+        """What in a label config this backend cannot serve, each with its cure; for people."""
+
+    def predict(
+        self, project: Project, tasks: Sequence[Task], interaction: Interaction | None
+    ) -> Sequence[Prediction | None]:
+        """One answer per task, in order; None where there is nothing to store.
+
+        A task that fails is None too and its error is reported through the log and status page;
+        an interactive request raises instead.
+        """
+
+    def notify(self, event: AnnotationEvent) -> None:
+        """Take note of an event; returns at once."""

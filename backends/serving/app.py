@@ -1,0 +1,135 @@
+"""The web application: Label Studio's protocol at the root and under each backend's name."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version as installed_version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from backends.errors import LabelpilotError
+from backends.sam.engine import LoadEngine, load_engine
+from backends.serving.auth import BasicAuth
+from backends.serving.protocol import protocol_router
+from backends.serving.services import Services, make_services
+from backends.serving.status import status_page
+from backends.settings import Settings
+
+log = logging.getLogger(__name__)
+
+Next = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
+    """Build the application; nothing is loaded or opened before it starts.
+
+    `load` makes the segmentation engine, in a thread of its own.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        services = app.state.services = make_services(settings, load)
+        try:
+            yield
+        finally:
+            services.close()
+
+    app = FastAPI(
+        title="labelpilot",
+        summary="ML backends for Label Studio",
+        version=installed_version("labelpilot"),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.include_router(protocol_router(lambda services: services.copilot), tags=["everything"])
+    app.include_router(protocol_router(lambda services: services.sam), prefix="/sam", tags=["sam"])
+    app.add_exception_handler(LabelpilotError, _told)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.middleware("http")(_note)
+    _add_pages(app)
+    if settings.basic_auth:
+        user, password = settings.basic_auth
+        app.add_middleware(
+            BasicAuth,
+            user=user,
+            password=password,
+            open_paths=frozenset({"/health", "/sam/health"}),
+        )
+    return app
+
+
+def _add_pages(app: FastAPI) -> None:
+    @app.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def status(request: Request) -> HTMLResponse:
+        return HTMLResponse(status_page(_services(request)))
+
+    @app.get("/metrics", response_class=Response, tags=["operation"])
+    def metrics(request: Request) -> Response:
+        """Counters and times in Prometheus' text format."""
+        return Response(_services(request).journal.exposition(), media_type="text/plain")
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+async def _told(_request: Request, error: Any) -> Response:
+    log.warning("%s", error)
+    return _refusal(error.status, error.message, error.advice, error.retry_after_s)
+
+
+async def _http_error(_request: Request, error: Any) -> Response:
+    return JSONResponse(
+        {"error": error.detail}, status_code=error.status_code, headers=error.headers
+    )
+
+
+def _refusal(
+    status: int, message: str, advice: str = "", retry_after_s: int | None = None
+) -> Response:
+    body: dict[str, Any] = {"error": message}
+    if advice:
+        body["advice"] = advice
+    headers = {"Retry-After": str(retry_after_s)} if retry_after_s is not None else None
+    # Built by hand: messages may quote lone surrogates out of a hostile body.
+    content = json.dumps(body)
+    return Response(content, status, headers, media_type="application/json")
+
+
+async def _note(request: Request, call_next: Next) -> Response:
+    """Time every request; turn what nobody foresaw into a 500 without a traceback."""
+    started = time.perf_counter()
+    try:
+        response = await call_next(request)
+    except Exception as error:  # noqa: BLE001 - the last resort of every request
+        log.error("%s %s: %s", request.method, _route(request), _where(error))
+        response = _refusal(500, "internal error", "see the status page and the server's log")
+    kind = getattr(request.state, "kind", _route(request).rsplit("/", 1)[-1] or "page")
+    detail = getattr(request.state, "detail", "")
+    took_s = time.perf_counter() - started
+    _services(request).journal.answered(
+        _route(request), kind, status=response.status_code, took_s=took_s, detail=detail
+    )
+    return response
+
+
+def _route(request: Request) -> str:
+    return getattr(request.scope.get("route"), "path", "unknown path")
+
+
+def _where(error: Exception) -> str:
+    """The kind of an error and the line that raised it; its text may hold secrets."""
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    line = f"{frame.tb_frame.f_globals.get('__name__')}:{frame.tb_lineno}" if frame else "?"
+    return f"{type(error).__name__} in {line}"

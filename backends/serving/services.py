@@ -1,0 +1,164 @@
+"""Wires every object of the server, in one place."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from backends.copilot.model import Copilot
+from backends.errors import BadRequest, StateError
+from backends.interface import Backend, LabelConfig, Project, Task
+from backends.label_studio.client import LabelStudios, next_tasks
+from backends.label_studio.label_xml import parse_label_config
+from backends.label_studio.media import MediaStore
+from backends.label_studio.projects import ProjectBook
+from backends.sam.embeddings import EmbeddingCache
+from backends.sam.engine import EngineSlot, LoadEngine, load_engine
+from backends.sam.model import NextTasks, SamBackend
+from backends.serving.journal import Journal
+from backends.serving.work import Lane
+from backends.settings import Settings
+
+MEGABYTE = 1_000_000
+# A bulk request may take all of Label Studio's patience; two at a time leave cores for clicks.
+BULK_THREADS = 2
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that a request may need."""
+
+    settings: Settings
+    projects: ProjectBook
+    studios: LabelStudios
+    images: MediaStore
+    engine: EngineSlot
+    embeddings: EmbeddingCache
+    sam: SamBackend
+    copilot: Copilot
+    journal: Journal
+    clicks: Lane
+    bulk: Lane
+
+    @property
+    def backends(self) -> tuple[Backend, ...]:
+        """What is served, the one URL that does everything first."""
+        return (self.copilot, self.sam)
+
+    def project(self, key: str, label_config: str | None) -> Project:
+        """A project with its label config: the request's own, else what /setup brought.
+
+        Errors: `BadRequest` if neither is there, `BadLabelConfig`.
+        """
+        if label_config is None:
+            known = self.projects.get(key)
+            if known is None:
+                raise BadRequest(
+                    f"project {key} is unknown and the request carries no label_config",
+                    advice="open the project's Settings > Model once, so that it calls /setup",
+                )
+            label_config = known.label_config
+        return Project(key, parsed(label_config))
+
+    def close(self) -> None:
+        """Stop threads; what is being computed is finished."""
+        logging.getLogger().removeHandler(self.journal)
+        self.sam.close()
+        self.clicks.close()
+        self.bulk.close()
+        self.images.close()
+        self.studios.close()
+
+
+@lru_cache(maxsize=256)
+def parsed(label_config: str) -> LabelConfig:
+    """A label config, parsed once. Errors: `BadLabelConfig`."""
+    return parse_label_config(label_config)
+
+
+def check_state(settings: Settings) -> None:
+    """Make sure that state can be kept. Errors: `StateError` naming the folder or database."""
+    try:
+        settings.data_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.TemporaryFile(dir=settings.data_path):
+            pass
+    except OSError as error:
+        raise StateError(
+            f"the data folder {settings.data_path} cannot be used: {error.strerror}",
+            advice="set LABELPILOT_DATA_DIR to a folder that this user may write to",
+        ) from error
+    try:
+        ProjectBook(settings).all()
+    except (SQLAlchemyError, ImportError) as error:
+        raise StateError(
+            f"the database cannot be opened ({type(error).__name__})",
+            advice="correct LABELPILOT_DATABASE_URL, or leave it out to use SQLite; a Postgres "
+            "URL needs its driver installed",
+        ) from error
+
+
+def make_services(settings: Settings, load: LoadEngine = load_engine) -> Services:
+    """Build the server's objects; the model loads on in the background."""
+    projects = ProjectBook(settings)
+    studios = LabelStudios(settings, projects)
+    engine = EngineSlot(settings, load)
+    embeddings = EmbeddingCache(
+        settings.data_path / "embeddings",
+        memory_bytes=settings.embedding_memory_mb * MEGABYTE,
+        disk_bytes=settings.embedding_disk_mb * MEGABYTE,
+    )
+
+    images = MediaStore(settings, studios)
+    sam = SamBackend(
+        engine=engine,
+        images=images,
+        embeddings=embeddings,
+        next_tasks=_following(studios, settings.prefetch_tasks),
+        polygon_tolerance_px=settings.polygon_tolerance_px,
+    )
+    clicks = Lane("click", threads=settings.workers, queue_length=settings.queue_length)
+    bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length)
+
+    def gauges() -> dict[str, float]:
+        use = embeddings.use()
+        return {
+            "embeddings_in_memory": use.images,
+            "embedding_memory_bytes": use.memory_bytes,
+            "embeddings_computed": use.computed,
+            "clicks_pending": clicks.pending,
+            "bulk_pending": bulk.pending,
+            "model_loaded": float(engine.now() is not None),
+        }
+
+    journal = Journal(gauges)
+    logging.getLogger().addHandler(journal)
+    return Services(
+        settings=settings,
+        projects=projects,
+        studios=studios,
+        images=images,
+        engine=engine,
+        embeddings=embeddings,
+        sam=sam,
+        copilot=Copilot(segmenter=sam),
+        journal=journal,
+        clicks=clicks,
+        bulk=bulk,
+    )
+
+
+def _following(studios: LabelStudios, limit: int) -> NextTasks:
+    """The next tasks in the project's order, as many as are embedded ahead."""
+
+    def following(project: Project, task: Task) -> Sequence[Task]:
+        if limit == 0 or task.id is None:
+            return []
+        found = next_tasks(studios.sdk(project.key), project.id, after_id=task.id, limit=limit)
+        return [Task(task_id, data) for task_id, data in found]
+
+    return following

@@ -1,0 +1,233 @@
+"""Checkpoints that can be downloaded: official addresses, resumed transfers, checked digests.
+
+Every SHA-256 here stands, the same, in several public projects that pin these files. (The six
+letters in SAM's file names are the start of the MD5.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from backends.errors import ModelMissing
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int | None], None]
+
+_TRIES = 5
+_TIMEOUT = httpx.Timeout(30.0)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One checkpoint: where it comes from, the file it becomes, and what the file must hash to.
+
+    `extra` names the optional dependency that runs it, "" for none.
+    """
+
+    name: str
+    file: str
+    url: str
+    size_mb: int
+    sha256: str
+    about: str
+    extra: str = ""
+
+
+def _sam(name: str, file: str, size_mb: int, sha256: str, about: str) -> Weights:
+    url = f"https://dl.fbaipublicfiles.com/segment_anything/{file}"
+    return Weights(name, file, url, size_mb, sha256, about)
+
+
+def _sam2(name: str, file: str, size_mb: int, sha256: str, about: str) -> Weights:
+    url = f"https://dl.fbaipublicfiles.com/segment_anything_2/092824/{file}"
+    return Weights(name, file, url, size_mb, sha256, about, extra="ultralytics")
+
+
+# The best masks first.
+REGISTRY = (
+    _sam2(
+        "sam2.1_l",
+        "sam2.1_hiera_large.pt",
+        898,
+        "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+        "SAM 2.1 large: the best masks; wants a GPU",
+    ),
+    _sam2(
+        "sam2.1_b+",
+        "sam2.1_hiera_base_plus.pt",
+        324,
+        "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+        "SAM 2.1 base+",
+    ),
+    _sam2(
+        "sam2.1_s",
+        "sam2.1_hiera_small.pt",
+        184,
+        "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+        "SAM 2.1 small",
+    ),
+    _sam2(
+        "sam2.1_t",
+        "sam2.1_hiera_tiny.pt",
+        156,
+        "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+        "SAM 2.1 tiny: good masks on a CPU, seconds an image",
+    ),
+    _sam(
+        "sam_vit_h",
+        "sam_vit_h_4b8939.pth",
+        2565,
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+        "SAM huge; wants a GPU",
+    ),
+    _sam(
+        "sam_vit_l",
+        "sam_vit_l_0b3195.pth",
+        1250,
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+        "SAM large; wants a GPU",
+    ),
+    _sam(
+        "sam_vit_b",
+        "sam_vit_b_01ec64.pth",
+        375,
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        "SAM base: needs nothing that is AGPL",
+    ),
+    Weights(
+        "mobile_sam",
+        "mobile_sam.pt",
+        "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt",
+        41,
+        "6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f",
+        "MobileSAM: the fastest, a fraction of a second an image on a CPU",
+        extra="ultralytics",
+    ),
+)
+
+
+def listing(folder: Path) -> list[tuple[Weights, bool]]:
+    """Every checkpoint, the best first, and whether its file lies in `folder`."""
+    return [(weights, (folder / weights.file).is_file()) for weights in REGISTRY]
+
+
+def named(name: str) -> Weights:
+    """The checkpoint of that name or file name. Errors: `ModelMissing`."""
+    for weights in REGISTRY:
+        if name in (weights.name, weights.file):
+            return weights
+    known = ", ".join(weights.name for weights in REGISTRY)
+    raise ModelMissing(f"there is no checkpoint {name!r}", advice=f"known are {known}")
+
+
+def download(name: str, folder: Path, *, progress: Progress | None = None) -> Path:
+    """Bring the checkpoint `name` into `folder`, going on where an earlier try stopped.
+
+    `progress` is told (bytes here, bytes in all or None). The file appears only when it is whole
+    and hashes right. Errors: `ModelMissing`, with what to do by hand.
+    """
+    return fetch(named(name), folder, progress=progress)
+
+
+def fetch(weights: Weights, folder: Path, *, progress: Progress | None = None) -> Path:
+    """`download` of weights that need not be in the registry."""
+    target = folder / weights.file
+    part = folder / f"{weights.file}.part"
+    try:
+        if target.is_file():
+            _check(weights, target)
+            return target
+        folder.mkdir(parents=True, exist_ok=True)
+        _receive(weights.url, part, progress or (lambda _have, _total: None))
+        try:
+            _check(weights, part)
+        except ModelMissing:
+            part.unlink()
+            raise
+        part.replace(target)
+    except httpx.HTTPError as error:
+        reason = str(error) or type(error).__name__
+        raise ModelMissing(
+            f"could not download {weights.url}: {reason}",
+            advice="run the command again to go on where it stopped; without a network, put the "
+            f"file at {target} by hand",
+        ) from error
+    except OSError as error:
+        raise ModelMissing(
+            f"could not write {part}: {error.strerror or error}",
+            advice="free some space or let LABELPILOT_MODEL_DIR name a folder that can be written",
+        ) from error
+    return target
+
+
+def _check(weights: Weights, path: Path) -> None:
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 != weights.sha256:
+        raise ModelMissing(
+            f"{path.name} is not the official file: its SHA-256 is {sha256}, not {weights.sha256}",
+            advice=f"delete it and run the command again, or put the file of {weights.url} at "
+            f"{path.with_name(weights.file)} by hand",
+        )
+
+
+def _receive(url: str, part: Path, progress: Progress) -> None:
+    """Fill `part` from `url`; a cut connection is taken up again as long as bytes arrive."""
+    for attempt in range(_TRIES):
+        have = part.stat().st_size if part.exists() else 0
+        try:
+            _receive_rest(url, part, have, progress)
+        except httpx.TransportError as error:
+            arrived = (part.stat().st_size if part.exists() else 0) - have
+            if arrived <= 0 or attempt == _TRIES - 1:
+                raise
+            log.info("the connection broke after %d bytes (%s); going on", arrived, error)
+        else:
+            return
+
+
+def _receive_rest(url: str, part: Path, have: int, progress: Progress) -> None:
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+    with httpx.stream(
+        "GET", url, headers=headers, follow_redirects=True, timeout=_TIMEOUT
+    ) as answer:
+        if have and answer.status_code in (206, 416):
+            first, total = _range(answer.headers.get("content-range", ""))
+            if answer.status_code == 416 and total == have:
+                return  # it was whole already
+            if answer.status_code == 416 or first != have:
+                part.unlink()  # not a start of what the server has: take it from the beginning
+                _receive_rest(url, part, 0, progress)
+                return
+        else:
+            answer.raise_for_status()
+            have = 0
+            total = int(answer.headers["content-length"]) if _sized(answer) else None
+        with part.open("ab" if have else "wb") as file:
+            progress(have, total)
+            for chunk in answer.iter_raw():
+                file.write(chunk)
+                have += len(chunk)
+                progress(have, total)
+
+
+def _sized(answer: httpx.Response) -> bool:
+    return str(answer.headers.get("content-length", "")).isdigit()
+
+
+def _range(header: str) -> tuple[int | None, int | None]:
+    """ "bytes 5-9/10" -> (5, 10), "bytes */10" -> (None, 10), anything else -> (None, None)."""
+    match = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", header)
+    if match is None:
+        return None, None
+    return int(match[1]) if match[1] else None, int(match[2])

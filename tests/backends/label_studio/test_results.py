@@ -1,0 +1,248 @@
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backends.errors import BadLabelConfig, BadRequest
+from backends.interface import PlacedRegion, Prediction
+from backends.label_studio.config import parse_label_config
+from backends.label_studio.results import decode_region, encode_prediction, encode_region
+from micro_models.geometry import iou, polygon_to_mask, rotated_box_to_mask
+from micro_models.regions import Box, Ellipse, Mask, Polygon, Region, RotatedBox
+from tests.hostile import hostile_variations
+
+EXPORTS = Path(__file__).parents[4] / "shared" / "data" / "label-studio"
+TAGS = ("Brush", "Bitmask", "Polygon", "Ellipse", "Rectangle")
+CONFIG = parse_label_config(
+    '<View><Image name="image" value="$image"/>'
+    + "".join(
+        f'<{tag}Labels name="{tag.lower()}" toName="image" smart="false">'
+        f'<Label value="Кот"/></{tag}Labels>'
+        for tag in TAGS
+    )
+    + "</View>"
+)
+PAIRS = parse_label_config(
+    '<View><Image name="image" value="$image"/>'
+    '<Labels name="lab" toName="image"><Label value="Cat"/></Labels>'
+    + "".join(f'<{tag} name="{tag.lower()}" toName="image" smart="false"/>' for tag in TAGS)
+    + "</View>"
+)
+
+sizes = st.tuples(st.integers(1, 60), st.integers(1, 60))
+shares = st.floats(0, 1, width=32)
+angles = st.floats(-720, 720, width=32)
+
+
+@st.composite
+def placed_shapes(draw):
+    """(control, shape, size in pixels) for every kind of shape."""
+    width, height = draw(sizes)
+    x, y, across, down = (draw(shares) for _ in range(4))
+    kind = draw(st.sampled_from([tag.lower() for tag in TAGS]))
+    if kind in ("brush", "bitmask"):
+        rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+        return kind, Mask(rng.random((height, width)) < draw(shares)), (width, height)
+    if kind == "polygon":
+        points = draw(st.lists(st.tuples(shares, shares), min_size=3, max_size=9))
+        return kind, Polygon(np.float32(points) * np.float32([width, height])), (width, height)
+    if kind == "ellipse":
+        ellipse = Ellipse(x * width, y * height, across * width, down * height, draw(angles))
+        return kind, ellipse, (width, height)
+    if draw(st.booleans()):
+        x0, x1 = sorted((x * width, across * width))
+        y0, y1 = sorted((y * height, down * height))
+        return kind, Box(x0, y0, x1, y1), (width, height)
+    turned = RotatedBox(x * width, y * height, across * width, down * height, draw(angles))
+    return kind, turned, (width, height)
+
+
+def numbers(shape):
+    """The shape as numbers in pixels that may be compared; a turn of 360 degrees is none."""
+    if isinstance(shape, Mask):
+        return shape.pixels
+    if isinstance(shape, Polygon):
+        return shape.points
+    if isinstance(shape, RotatedBox):
+        return shape.corners()
+    if isinstance(shape, Ellipse):
+        angle = math.radians(shape.angle_deg)
+        center = (shape.center_x, shape.center_y, shape.radius_x, shape.radius_y)
+        return np.array([*center, math.cos(angle), math.sin(angle)])
+    return np.array([(shape.x0, shape.y0), (shape.x1, shape.y0), (shape.x1, shape.y1),
+                     (shape.x0, shape.y1)])  # fmt: skip
+
+
+def leaves(node):
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        yield from leaves(child)
+    if isinstance(node, int | float):
+        yield node
+
+
+@settings(deadline=None)  # a busy machine is no error
+@given(placed_shapes(), st.floats(0, 1))
+def test_decode_is_the_inverse_of_encode(placed, score):
+    control, shape, size_px = placed
+    region = PlacedRegion("r1", Region("Кот", shape, score), control)
+    (item,) = encode_region(region, CONFIG, size_px=size_px)
+    item = json.loads(json.dumps(item, allow_nan=False))
+    assert item["id"] == "r1"
+    assert (item["from_name"], item["to_name"]) == (control, "image")
+    assert item["type"] == control + "labels"
+    assert item["value"][item["type"]] == ["Кот"]
+    assert (item["original_width"], item["original_height"]) == size_px
+    back = decode_region(item)
+    assert (back.label, back.score) == ("Кот", score)
+    assert np.allclose(numbers(back.shape), numbers(shape), atol=1e-3)
+
+
+@settings(deadline=None)  # a busy machine is no error
+@given(placed_shapes())
+def test_percents_of_upright_shapes_are_0_to_100(placed):
+    control, shape, size_px = placed
+    if isinstance(shape, Box | Polygon):
+        (item,) = encode_region(
+            PlacedRegion("r", Region("Кот", shape), control), CONFIG, size_px=size_px
+        )
+        assert all(0 <= leaf <= 100 for leaf in leaves(item["value"]))
+
+
+def test_boxes_and_polygons_are_clipped_to_the_image():
+    def value(shape, control):
+        placed = PlacedRegion("r", Region("Кот", shape), control)
+        return encode_region(placed, CONFIG, size_px=(10, 20))[0]["value"]
+
+    box = value(Box(-5, 5, 15, 30), "rectangle")
+    assert (box["x"], box["y"], box["width"], box["height"]) == (0, 25, 100, 75)
+    points = value(Polygon(np.float32([[-1, 0], [11, 0], [5, 30]])), "polygon")["points"]
+    assert points == [[0, 0], [100, 0], [50, 100]]
+
+
+def test_a_rotated_box_has_its_corner_where_the_editor_turns_it():
+    # 40 x 20 about (50, 50), a quarter turn clockwise: its top-left corner comes to (60, 30).
+    placed = PlacedRegion("r", Region("Кот", RotatedBox(50, 50, 40, 20, 90)), "rectangle")
+    value = encode_region(placed, CONFIG, size_px=(200, 100))[0]["value"]
+    assert value["x"] == pytest.approx(30)
+    assert value["y"] == pytest.approx(30)
+    assert (value["width"], value["height"], value["rotation"]) == (20, 20, 90)
+
+
+@pytest.mark.parametrize("tag", TAGS)
+def test_the_pair_form_is_two_results_with_one_id(tag):
+    shape = {
+        "Polygon": Polygon(np.float32([[0, 0], [3, 0], [3, 3]])),
+        "Ellipse": Ellipse(2, 2, 1, 1),
+        "Rectangle": Box(0, 0, 2, 2),
+    }.get(tag, Mask(np.eye(4, dtype=bool)))
+    placed = PlacedRegion("r", Region("Cat", shape), tag.lower())
+    first, second = encode_region(placed, PAIRS, size_px=(4, 4))
+    assert (first["type"], first["from_name"]) == (tag.lower(), tag.lower())
+    assert (second["type"], second["from_name"], second["id"]) == ("labels", "lab", first["id"])
+    assert second["value"] == first["value"] | {"labels": ["Cat"]}
+    assert "labels" not in first["value"]
+    assert decode_region(first).label == ""
+    assert decode_region(second).label == "Cat"
+
+
+def test_a_prediction_never_lacks_what_label_studio_needs():
+    mask = Mask(np.eye(4, dtype=bool))
+    regions = (
+        PlacedRegion("a", Region("Кот", mask, 0.5), "brush"),
+        PlacedRegion("b", Region("Кот", Box(0, 0, 1, 1), 0.25), "rectangle"),
+    )
+    item = encode_prediction(Prediction(regions, np.float32(0.5), "v1", 4, 4), CONFIG)
+    item = json.loads(json.dumps(item))
+    assert set(item) == {"result", "score", "model_version"}
+    assert (item["score"], item["model_version"]) == (0.5, "v1")
+    assert [result["id"] for result in item["result"]] == ["a", "b"]
+    empty = encode_prediction(Prediction((), 0.0, "v1", 4, 4), CONFIG)
+    assert empty == {"result": [], "score": 0.0, "model_version": "v1"}
+
+
+@pytest.mark.parametrize(
+    ("control", "shape", "error"),
+    [
+        ("brush", Box(0, 0, 1, 1), ValueError),
+        ("rectangle", Mask(np.eye(4, dtype=bool)), ValueError),
+        ("brush", Mask(np.eye(5, dtype=bool)), ValueError),
+        ("nothing", Box(0, 0, 1, 1), BadLabelConfig),
+    ],
+)
+def test_a_shape_that_the_control_cannot_hold_is_refused(control, shape, error):
+    with pytest.raises(error):
+        encode_region(PlacedRegion("r", Region("Кот", shape), control), CONFIG, size_px=(4, 4))
+
+
+@pytest.mark.parametrize("control", [tag.lower() for tag in TAGS])
+def test_a_hostile_result_is_at_worst_a_bad_request(control):
+    shape = {
+        "polygon": Polygon(np.float32([[0, 0], [3, 0], [3, 3]])),
+        "ellipse": Ellipse(2, 2, 1, 1),
+        "rectangle": RotatedBox(2, 2, 1, 1, 30),
+    }.get(control, Mask(np.eye(4, dtype=bool)))
+    (item,) = encode_region(
+        PlacedRegion("r", Region("Кот", shape), control), CONFIG, size_px=(4, 4)
+    )
+    for where, changed in hostile_variations(item):
+        try:
+            region = decode_region(changed)
+        except BadRequest:
+            continue
+        assert isinstance(region, Region), where
+
+
+def test_a_brush_without_the_size_of_its_image_says_so():
+    placed = PlacedRegion("r", Region("Кот", Mask(np.eye(4, dtype=bool))), "brush")
+    (item,) = encode_region(placed, CONFIG, size_px=(4, 4))
+    del item["original_width"]
+    with pytest.raises(BadRequest, match=r"original_width.*give both in pixels"):
+        decode_region(item)
+
+
+def exported():
+    """(file, result) of every region with an area in the exports beside the repository."""
+    kinds = {"labels", "magicwand"} | {t.lower() + s for t in TAGS for s in ("", "labels")}
+    for file in sorted(EXPORTS.rglob("*.json")):
+        stack = [json.loads(file.read_text())]
+        while stack:
+            node = stack.pop()
+            stack.extend(node.values() if isinstance(node, dict) else [])
+            stack.extend(node if isinstance(node, list) else [])
+            is_result = isinstance(node, dict) and isinstance(node.get("value"), dict)
+            is_area = is_result and {"rle", "points", "radiusX", "height"} & set(node["value"])
+            if is_area and node.get("type") in kinds:
+                yield file.stem, node
+
+
+@pytest.mark.skipif(not EXPORTS.is_dir(), reason="skipped: no ../shared")
+def test_real_exports_decode():
+    shapes = Counter()
+    without_size = 0
+    for file, item in exported():
+        if "original_width" not in item:
+            without_size += 1
+            with pytest.raises(BadRequest, match="give both in pixels"):
+                decode_region(item)
+            item = item | {"original_width": 2242, "original_height": 2802}
+            if "rle" in item["value"]:
+                continue
+        region = decode_region(item)
+        shapes[type(region.shape).__name__] += 1
+        if isinstance(region.shape, Mask):
+            assert 0 < region.shape.area_px < region.shape.pixels.size, file
+    assert without_size > 5
+    assert {"Mask", "Polygon", "Ellipse", "Box", "RotatedBox"} <= set(shapes)
+
+
+def test_pixels_of_a_decoded_rotated_box_are_those_of_its_outline():
+    box = RotatedBox(20, 15, 18, 9, 33)
+    corners = Polygon(box.corners())
+    one = rotated_box_to_mask(box, width_px=40, height_px=30)
+    assert iou(one, polygon_to_mask(corners, width_px=40, height_px=30)) == 1

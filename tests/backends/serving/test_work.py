@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from backends.errors import BadRequest, Busy
+from backends.serving.work import Lane
+
+
+@pytest.fixture
+def lane() -> Iterator[Lane]:
+    lane = Lane("test", threads=1, queue_length=1)
+    yield lane
+    lane.close()
+
+
+def test_equal_requests_are_computed_once(lane: Lane) -> None:
+    calls = []
+    release = threading.Event()
+
+    def compute() -> int:
+        calls.append(1)
+        release.wait(5)
+        return len(calls)
+
+    async def story() -> list[int]:
+        both = asyncio.gather(lane.run(compute, key="a"), lane.run(compute, key="a"))
+        await asyncio.sleep(0.05)
+        release.set()
+        return list(await both)
+
+    assert asyncio.run(story()) == [1, 1]
+    assert asyncio.run(lane.run(compute, key="a")) == 2  # type: ignore[arg-type]
+
+
+def test_beyond_the_queue_the_answer_is_busy_and_later_it_goes_on(lane: Lane) -> None:
+    release = threading.Event()
+
+    async def story() -> None:
+        waiting = [asyncio.ensure_future(lane.run(release.wait, key=key)) for key in "ab"]
+        await asyncio.sleep(0.05)
+        assert lane.pending == 2
+        with pytest.raises(Busy) as refusal:
+            await lane.run(release.wait, key="c")
+        assert refusal.value.retry_after_s
+        release.set()
+        await asyncio.gather(*waiting)
+        assert await lane.run(lambda: "again", key="c") == "again"
+
+    asyncio.run(story())
+    assert lane.pending == 0
+
+
+def test_a_client_that_hangs_up_does_not_cancel_the_other(lane: Lane) -> None:
+    release = threading.Event()
+
+    async def story() -> str:
+        def compute() -> str:
+            release.wait(5)
+            return "done"
+
+        gone = asyncio.ensure_future(lane.run(compute, key="a"))
+        stays = asyncio.ensure_future(lane.run(compute, key="a"))
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        release.set()
+        return await stays
+
+    assert asyncio.run(story()) == "done"
+
+
+def test_an_error_reaches_the_caller(lane: Lane) -> None:
+    def fail() -> None:
+        raise BadRequest("no")
+
+    with pytest.raises(BadRequest):
+        asyncio.run(lane.run(fail, key="a"))  # type: ignore[arg-type]

@@ -1,0 +1,27 @@
+"""Fixtures that several folders share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.label_studio_server import LabelStudioServer, program
+
+
+@pytest.fixture(scope="session")
+def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStudioServer]:
+    """One real Label Studio for the whole run; a test that changes it puts it back."""
+    if program() is None:
+        pytest.skip("skipped: no Label Studio; run make install")
+    server = LabelStudioServer(tmp_path_factory.mktemp("label-studio"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def small_sam() -> Path:
+    """The checkpoint of a small SAM that `tests/small_sam.py` trained."""
+    return Path(__file__).with_name("small_sam.pt")
