@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
 
+from backends.errors import LabelpilotError
 from micro_models.regions import Box, Click, Image, Region, RotatedBox
+from micro_models.tracks import Track
 
 
 @dataclass(frozen=True)
@@ -99,22 +101,49 @@ class Interaction:
 
 @dataclass(frozen=True)
 class PlacedRegion:
-    """A region with its stable id and the name of the control that it belongs to."""
+    """A region with its stable id and the name of the control that it belongs to.
+
+    `parent` is the id of the region that it is a part of, as a key point is of its object's box.
+    `width_percent` is how large a key point is drawn, in percent of the image's width.
+    """
 
     id: str
     region: Region
     control: str
+    parent: str | None = None
+    width_percent: float | None = None
+
+
+@dataclass(frozen=True)
+class PlacedTrack:
+    """An object's way through a video, with its stable id and its `<VideoRectangle>`'s name."""
+
+    id: str
+    track: Track
+    control: str
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video's length: frames, and frames per second."""
+
+    frames: int
+    fps: float
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer for one task; sizes are those of the upright image in pixels."""
+    """The answer for one task; sizes are those of the upright image or of a frame in pixels.
 
-    regions: tuple[PlacedRegion, ...]
+    `clip` is there where regions hold tracks.
+    """
+
+    regions: tuple[PlacedRegion | PlacedTrack, ...]
     score: float
     version: str
     width_px: int
     height_px: int
+    clip: Clip | None = None
 
 
 class EventKind(Enum):
@@ -161,6 +190,74 @@ class ImageSource(Protocol):
 
     def read(self, file: ImageFile) -> Image:
         """Decode to upright RGB."""
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video that lies on this machine; sizes are those of an upright frame in pixels."""
+
+    path: Path
+    digest: str
+    width_px: int
+    height_px: int
+    clip: Clip
+
+
+class VideoSource(Protocol):
+    """Brings a task's video to this machine."""
+
+    def locate_video(self, url: str, project_key: str, task_id: int | None = None) -> VideoFile:
+        """Fetch `url` unless it is here already. Errors: `MediaError` with its one cause."""
+
+    def frames(self, file: VideoFile) -> Iterator[Image]:
+        """Decode to upright RGB, one frame after the other, all of `file.clip.frames`.
+
+        A frame that cannot be decoded is the one before it. Errors: `MediaError` if there is none.
+        """
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What a pre-labeller made of one task: a prediction, or why there is none.
+
+    Neither where there is nothing to store and nothing to mend.
+    """
+
+    task: Task
+    prediction: Prediction | None = None
+    error: LabelpilotError | None = None
+
+
+TaskProgress = Callable[[Task, int, int], None]  # task, frames done, frames in all
+
+
+class Prelabeller(Protocol):
+    """A backend as background jobs see it."""
+
+    def version(self, project: Project) -> str:
+        """The version that predictions of this project carry; answers at once."""
+
+    def label(
+        self, project: Project, tasks: Iterable[Task], *, progress: TaskProgress | None = None
+    ) -> Iterator[Labelled]:
+        """Label tasks in order, each as soon as it is ready; whoever stops asking stops the work.
+
+        Fetching, decoding and computing overlap. One bad task costs none but itself. `progress`
+        is told of videos, which take long. Errors: `ModelMissing` and others that concern all.
+        """
+
+
+class Background(Protocol):
+    """Durable work that goes on after an answer, as backends see it."""
+
+    def prelabel(self, project: Project, version: str, task_ids: Sequence[int]) -> None:
+        """Have tasks labelled and their predictions stored; those under way already are left so.
+
+        Returns at once. Errors: `StateError`.
+        """
+
+    def pending(self, project: Project, version: str) -> Collection[int]:
+        """The ids of tasks that are being labelled or wait for it."""
 
 
 class Backend(Protocol):

@@ -53,10 +53,52 @@ class Settings(BaseSettings):
         default=3, ge=0, description="how many of the next tasks to embed ahead"
     )
 
+    yolo_model: str = Field(
+        default="auto",
+        description="what answers where a label config names no model_path: a name that "
+        "`labelpilot weights list` shows, a file in the model folder, off, or auto: the best "
+        "checkpoint of the needed kind in the model folder",
+    )
+    yolo_score_threshold: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="score that a detection needs where a label config has no "
+        "model_score_threshold",
+    )
+    yolo_memory_mb: int = Field(
+        default=2_000, ge=1, description="models kept loaded; beyond, the least used one leaves"
+    )
+    download_weights: bool = Field(
+        default=True, description="get the default YOLO checkpoint when one is needed and missing"
+    )
+    track_min_iou: float = Field(
+        default=0.9,
+        gt=0,
+        le=1,
+        description="how well boxes between key frames of a track must fit what was detected",
+    )
+    answer_within_s: float = Field(
+        default=60.0,
+        gt=0,
+        le=95,
+        description='"Retrieve predictions" answers after this time with what is ready; the rest '
+        "follows in the background",
+    )
+    job_threads: int = Field(
+        default=2, ge=1, description="chunks of background work done at the same time"
+    )
+    executor_id: str | None = Field(
+        default=None,
+        description="name of this process among the workers on one database; default: the "
+        "machine's name and the first free number",
+    )
+
     embedding_memory_mb: int = Field(default=512, ge=16)
     embedding_disk_mb: int = Field(default=10_000, ge=0)
     media_cache_mb: int = Field(default=5_000, ge=16)
     media_max_mb: int = Field(default=200, ge=1, description="largest file that is fetched")
+    video_max_mb: int = Field(default=2_000, ge=1, description="largest video that is fetched")
     media_max_megapixels: int = Field(default=200, ge=1, description="largest image decoded")
     media_timeout_s: float = Field(default=20.0, gt=0)
     media_allowed_hosts: str = Field(

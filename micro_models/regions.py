@@ -133,7 +133,39 @@ class Mask:
         return int(np.count_nonzero(self.pixels))
 
 
-Shape = Box | RotatedBox | Ellipse | Polygon | Mask
+@dataclass(frozen=True)
+class Point:
+    """A place without an extent; pixels."""
+
+    x: float
+    y: float
+
+    def __post_init__(self) -> None:
+        _finite(self, self.x, self.y)
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints:
+    """A skeleton: `points` (n, 2) float32 x, y, and `scores` (n,) float32 0..1, 0 = not seen."""
+
+    points: Floats
+    scores: Floats
+
+    def __post_init__(self) -> None:
+        if self.points.ndim != 2 or self.points.shape[1] != 2:
+            raise ValueError(f"key points are (n, 2), not {self.points.shape}")
+        if self.scores.shape != (len(self.points),):
+            raise ValueError(f"{len(self.points)} key points need as many scores")
+        if not (np.isfinite(self.points).all() and np.isfinite(self.scores).all()):
+            raise ValueError("key points need finite coordinates and scores")
+
+
+@dataclass(frozen=True)
+class WholeImage:
+    """All of the image: the shape of a class that is about no part of it."""
+
+
+Shape = Box | RotatedBox | Ellipse | Polygon | Mask | Point | Keypoints | WholeImage
 
 
 @dataclass(frozen=True)

@@ -25,3 +25,12 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStud
 def small_sam() -> Path:
     """The checkpoint of a small SAM that `tests/small_sam.py` trained."""
     return Path(__file__).with_name("small_sam.pt")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real data and weights beside the repository; they are no part of it."""
+    folder = Path(__file__).parents[2] / "shared"
+    if not folder.is_dir():
+        pytest.skip("skipped: no ../shared")
+    return folder

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.pool import NullPool
 
+from backends.database import open_database
 from backends.settings import Settings
 
 _UNKNOWN_S = 1.0  # how long a key stays unknown before the database is asked again
@@ -55,7 +53,7 @@ class ProjectBook:
     """
 
     def __init__(self, settings: Settings, *, refresh_s: float = 30.0) -> None:
-        self._engine = _engine(settings)
+        self._engine = open_database(settings)
         try:
             _METADATA.create_all(self._engine)
         except sa.exc.DBAPIError:  # another process made the table in the same moment
@@ -108,30 +106,6 @@ class ProjectBook:
         with self._engine.begin() as connection:
             connection.execute(sa.delete(_PROJECTS).where(_PROJECTS.c.key == project.key))
             connection.execute(sa.insert(_PROJECTS).values(**values))
-
-
-def _engine(settings: Settings) -> sa.Engine:
-    if settings.database_url is not None:
-        return sa.create_engine(settings.database_url.get_secret_value(), pool_pre_ping=True)
-    path = settings.data_path / "state.db"
-    settings.data_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _make_private(path)
-    # One connection per use: SQLite's are cheap and must not wander between threads.
-    engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool)
-
-    @sa.event.listens_for(engine, "connect")
-    def _set_up(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA busy_timeout=5000")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    return engine
-
-
-def _make_private(path: Path) -> None:
-    """Make an empty file that only its owner reads; SQLite gives its WAL the same mode."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    path.chmod(0o600)
 
 
 def _values(project: KnownProject) -> tuple[str, str, str | None, str, float]:

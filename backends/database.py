@@ -1,0 +1,37 @@
+"""The one database: SQLite in the data folder, or what `LABELPILOT_DATABASE_URL` names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from backends.settings import Settings
+
+
+def open_database(settings: Settings) -> sa.Engine:
+    """An engine of its own for whoever asks; tables are made by whoever uses them."""
+    if settings.database_url is not None:
+        return sa.create_engine(settings.database_url.get_secret_value(), pool_pre_ping=True)
+    path = settings.data_path / "state.db"
+    settings.data_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _make_private(path)
+    # One connection per use: SQLite's are cheap and must not wander between threads.
+    engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool)
+
+    @sa.event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA busy_timeout=5000")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return engine
+
+
+def _make_private(path: Path) -> None:
+    """Make an empty file that only its owner reads; SQLite gives its WAL the same mode."""
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    path.chmod(0o600)
