@@ -38,6 +38,7 @@ def encode_prediction(
         "result": [
             item
             for placed in prediction.regions
+            if isinstance(placed, PlacedRegion)
             for item in encode_region(placed, config, size_px=size, to_name=to_name)
         ],
         "score": float(prediction.score),
@@ -130,6 +131,8 @@ def _value(shape: Shape, kind: OutputKind, size_px: tuple[int, int]) -> Json:
         }
     if isinstance(shape, RotatedBox):
         return _rotated_value(shape, width, height)
+    if not isinstance(shape, Box):
+        raise ValueError(f"<{kind}> holds no {type(shape).__name__}")
     x0, x1 = (min(max(x, 0.0), width) * 100 / width for x in (shape.x0, shape.x1))
     y0, y1 = (min(max(y, 0.0), height) * 100 / height for y in (shape.y0, shape.y1))
     return {"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0, "rotation": 0}
