@@ -15,28 +15,38 @@ from typing import Any
 
 import httpcore
 
-_ends_at: ContextVar[float] = ContextVar("_ends_at", default=float("inf"))
+_NEVER = float("inf")
+# (when this limit ends, when the one around it does)
+_ends: ContextVar[tuple[float, float]] = ContextVar("_ends", default=(_NEVER, _NEVER))
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
     """End what this thread does over the network after `seconds`; an outer limit still holds."""
-    before = _ends_at.set(min(_ends_at.get(), time.monotonic() + seconds))
+    around, _ = _ends.get()
+    before = _ends.set((min(around, time.monotonic() + seconds), around))
     try:
         yield
     finally:
-        _ends_at.reset(before)
+        _ends.reset(before)
+
+
+def more_time(seconds: float, *, at_most_s: float) -> None:
+    """Put off the innermost deadline, but not beyond `at_most_s` from now nor an outer limit."""
+    ends, around = _ends.get()
+    later = min(ends + seconds, time.monotonic() + at_most_s)
+    _ends.set((min(around, max(ends, later)), around))
 
 
 def time_left() -> float:
     """Seconds until the deadline: 0 or less when it is over, infinite without one."""
-    return _ends_at.get() - time.monotonic()
+    return _ends.get()[0] - time.monotonic()
 
 
 def within(timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:
     """`timeout`, or the time that is left if that is less. Errors: `late` when none is left."""
     left = time_left()
-    if left == float("inf"):
+    if left == _NEVER:
         return timeout
     if left <= 0:
         raise late("the time for all of it is over")

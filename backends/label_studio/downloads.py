@@ -1,4 +1,4 @@
-"""One image over the network: which door, which token, which redirects, and why it failed."""
+"""One file over the network: which door, which token, which redirects, and why it failed."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ from backends.label_studio.addresses import (
     trusted_client,
 )
 from backends.label_studio.client import LabelStudios, Reach, TokenKind
-from backends.label_studio.deadline import time_left
+from backends.label_studio.deadline import more_time, time_left
 from backends.label_studio.media_cache import Entry
-from backends.label_studio.media_sources import Source
+from backends.label_studio.media_sources import Kind, Source
 from backends.settings import Settings
 
 _log = logging.getLogger(__name__)
 _REDIRECTS = 5
 _CHUNK_BYTES = 1 << 18
+# A video may take as long as it needs, if it comes no slower and never stands still for so long.
+_SLOWEST_BYTES_PER_S, _STANDSTILL_S = 32_000, 60.0
 
 
 class MediaUnavailable(MediaError):
@@ -57,7 +59,6 @@ class Downloads:
         self, settings: Settings, studios: LabelStudios, *, resolver: Resolver = system_resolver
     ) -> None:
         self._settings, self._studios = settings, studios
-        self._max_bytes = settings.media_max_mb * 1_000_000
         self._allowed = allowed_hosts(settings.media_allowed_hosts)
         timeout_s = settings.media_timeout_s
         self._open = open_client(timeout_s=timeout_s, resolver=resolver)
@@ -72,7 +73,7 @@ class Downloads:
     def open(self, source: Source, known: Entry | None) -> Iterator[Download]:
         """Start a download, conditional on what is `known` of it. Errors: `MediaError`."""
         if source.url[:5].lower() == "data:":
-            yield Download(iter([self._data(source.url)]))
+            yield Download(iter([self._data(source)]))
             return
         with _network_told(source.name):
             response = self._follow(source, _conditions(known))
@@ -84,7 +85,7 @@ class Downloads:
                 yield Download(
                     self.limited(
                         _plain(response, source.name),
-                        source.name,
+                        source,
                         claimed_bytes=int(length) if length.isdecimal() else 0,
                     ),
                     response.headers.get("ETag", ""),
@@ -100,7 +101,9 @@ class Downloads:
             # A token follows neither out of Label Studio nor back into it.
             if studio is not None and http_origin(url) != studio.origin:
                 studio = None
-            response = self._send(url, studio, conditions)
+            response = self._send(
+                url, studio, {"Accept": f"{source.kind}/*,*/*;q=0.5", **conditions}
+            )
             target = response.headers.get("Location")
             if response.status_code not in (301, 302, 303, 307, 308) or not target:
                 if response.status_code not in (200, 304):
@@ -118,30 +121,34 @@ class Downloads:
             advice="use the address that it finally leads to",
         )
 
-    def _send(self, url: str, studio: Reach | None, conditions: dict[str, str]) -> httpx.Response:
+    def _send(self, url: str, studio: Reach | None, headers: dict[str, str]) -> httpx.Response:
         origin = http_origin(url)
         trusted = studio is not None or (origin.host, origin.port) in self._allowed
         client = self._trusted if trusted else self._open
-        headers = {"Accept": "image/*,*/*;q=0.5", **conditions}
         request = client.build_request("GET", url, headers=headers)
         auth = self._studios.auth(studio) if studio is not None else None
         return client.send(request, stream=True, auth=auth)
 
-    def limited(self, chunks: Iterable[bytes], name: str, *, claimed_bytes: int) -> Iterator[bytes]:
+    def limited(
+        self, chunks: Iterable[bytes], source: Source, *, claimed_bytes: int
+    ) -> Iterator[bytes]:
         """`chunks`, as long as they keep within the limit of size. Errors: `MediaError`."""
-        if claimed_bytes > self._max_bytes:
-            raise self._too_large(name)
+        max_bytes = self._max_mb(source.kind) * 1_000_000
+        if claimed_bytes > max_bytes:
+            raise self._too_large(source)
         received = 0
         for chunk in chunks:
             received += len(chunk)
-            if received > self._max_bytes:
-                raise self._too_large(name)
+            if received > max_bytes:
+                raise self._too_large(source)
+            if source.kind is Kind.VIDEO:
+                more_time(len(chunk) / _SLOWEST_BYTES_PER_S, at_most_s=_STANDSTILL_S)
             yield chunk
 
-    def _data(self, url: str) -> bytes:
-        header, comma, body = url.partition(",")
-        if len(body) > self._max_bytes * 2:
-            raise self._too_large("data:...")
+    def _data(self, source: Source) -> bytes:
+        header, comma, body = source.url.partition(",")
+        if len(body) > self._max_mb(source.kind) * 2_000_000:
+            raise self._too_large(source)
         try:
             if comma and header.lower().endswith(";base64"):
                 return base64.b64decode(unquote_to_bytes(body), validate=False)
@@ -151,10 +158,15 @@ class Downloads:
             pass
         raise MediaError("the data: URI in the task cannot be decoded", advice="correct the task")
 
-    def _too_large(self, name: str) -> MediaError:
+    def _max_mb(self, kind: Kind) -> int:
+        is_video = kind is Kind.VIDEO
+        return self._settings.video_max_mb if is_video else self._settings.media_max_mb
+
+    def _too_large(self, source: Source) -> MediaError:
+        name = "VIDEO" if source.kind is Kind.VIDEO else "MEDIA"
         return MediaError(
-            f"{name} is larger than {self._settings.media_max_mb} MB",
-            advice="raise LABELPILOT_MEDIA_MAX_MB, or use smaller files",
+            f"{source.name} is larger than {self._max_mb(source.kind)} MB",
+            advice=f"raise LABELPILOT_{name}_MAX_MB, or use smaller files",
         )
 
 
@@ -168,7 +180,7 @@ def _plain(response: httpx.Response, name: str) -> Iterator[bytes]:
         return _inflated(raw, name)
     raise MediaError(
         f"the server of {name} compresses although it was asked not to",
-        advice="switch off compression of images there; they do not become smaller",
+        advice="switch off compression of media there; they do not become smaller",
     )
 
 
@@ -182,7 +194,7 @@ def _inflated(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
                 yield inflate.decompress(left, _CHUNK_BYTES)
                 left = inflate.unconsumed_tail
             if inflate.eof:
-                break  # whatever follows is not part of the image
+                break  # whatever follows is not part of the file
         yield inflate.flush()
     except zlib.error as error:
         raise _not_inflated(name) from error
@@ -193,7 +205,7 @@ def _inflated(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
 def _not_inflated(name: str) -> MediaError:
     return MediaError(
         f"what the server sends for {name} cannot be decompressed",
-        advice="open the address in a browser: is the image whole?",
+        advice="open the address in a browser: is the file whole?",
     )
 
 
@@ -231,7 +243,7 @@ def _network_told(name: str) -> Iterator[None]:
 
 
 def too_slow(name: str) -> MediaUnavailable:
-    """The error of an image whose `time_limit` is over before it is here."""
+    """The error of media whose `time_limit` is over before it is here."""
     return MediaUnavailable(
         f"{name} comes too slowly",
         advice="see whether its server is overloaded; LABELPILOT_MEDIA_TIMEOUT_S sets the limit",
@@ -252,7 +264,7 @@ def _token_of(studio: Reach) -> str:
 def _failure(
     source: Source, studio: Reach | None, url: str, response: httpx.Response
 ) -> MediaError:
-    """The one cause of an answer that is no image."""
+    """The one cause of an answer that is no file."""
     status, place = response.status_code, shown(url)
     if status >= 500 or status in (408, 429):
         what = "Label Studio" if studio else "its server"

@@ -1,4 +1,4 @@
-"""The images of tasks, on this machine: `MediaStore`."""
+"""The images and videos of tasks, on this machine: `MediaStore`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from backends.errors import MediaError
-from backends.interface import ImageFile
+from backends.interface import Clip, ImageFile, VideoFile
 from backends.label_studio.addresses import Resolver, system_resolver
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.deadline import time_left, time_limit
 from backends.label_studio.downloads import Download, Downloads, MediaUnavailable, too_slow
 from backends.label_studio.media_cache import Entry, MediaCache
-from backends.label_studio.media_sources import Source, Sources
+from backends.label_studio.media_sources import Kind, Source, Sources
 from backends.label_studio.pictures import (
     explain_other,
     read_upright,
     upright_size,
 )
+from backends.label_studio.videos import explain_no_video, measure, read_frames
 from backends.settings import Settings
 from micro_models.regions import Image
 
@@ -37,7 +38,9 @@ _PATIENCE, _MOST_S = 6, 60.0
 
 
 class MediaStore:
-    """Brings the images of tasks here and decodes them. An `ImageSource`; safe among threads.
+    """Brings the images and videos of tasks here and decodes them. Safe among threads.
+
+    An `ImageSource` and a `VideoSource`.
 
     A URL is fetched once, however many threads ask. What is here is asked about again after a
     minute (uploads never: they do not change); if the server is down by then, the copy serves on.
@@ -63,10 +66,7 @@ class MediaStore:
         `task_id` lets Label Studio sign cloud storage addresses such as `s3://` for that task;
         without it, for the project.
         """
-        source = self._sources.of(url, project_key, task_id)
-        entry = self._cache.find(source.key)
-        if entry is None or not _is_fresh(source, entry):
-            entry = self._fetch_once(source, entry)
+        entry = self._entry(self._sources.of(url, project_key, task_id))
         path = self._cache.path(entry.digest)
         return ImageFile(path, entry.digest, entry.width_px, entry.height_px)
 
@@ -74,9 +74,31 @@ class MediaStore:
         """Decode to upright RGB; what is transparent becomes white. Errors: `MediaError`."""
         return read_upright(file.path, name=f"image {file.digest[:12]}")
 
+    def locate_video(self, url: str, project_key: str, task_id: int | None = None) -> VideoFile:
+        """As `locate`; it may take long: a large file comes as long as bytes flow, and a new one
+        is decoded once to its end, because what a container says of its frames is often wrong.
+        """
+        entry = self._entry(self._sources.of(url, project_key, task_id, kind=Kind.VIDEO))
+        path, clip = self._cache.path(entry.digest), Clip(entry.frames, entry.fps)
+        return VideoFile(path, entry.digest, entry.width_px, entry.height_px, clip)
+
+    def frames(self, file: VideoFile) -> Iterator[Image]:
+        """Decode to upright RGB, one frame after the other, all of `file.clip.frames`.
+
+        Frame n is what a player shows at n / fps; one that cannot be decoded is the one before it.
+        Errors: `MediaError`.
+        """
+        return read_frames(file, name=f"video {file.digest[:12]}")
+
     def close(self) -> None:
         """Close idle connections."""
         self._downloads.close()
+
+    def _entry(self, source: Source) -> Entry:
+        entry = self._cache.find(source.key)
+        if entry is None or not _is_fresh(source, entry):
+            entry = self._fetch_once(source, entry)
+        return entry
 
     def _fetch_once(self, source: Source, known: Entry | None) -> Entry:
         """Fetch, or wait for the thread that is fetching the same thing."""
@@ -86,7 +108,8 @@ class MediaStore:
             if flight is None:
                 flight = self._flights[source.key] = Future()
         if not mine:
-            if not wait([flight], self._limit_s).done:
+            patience_s = self._limit_s if source.kind is Kind.IMAGE else None
+            if not wait([flight], patience_s).done:
                 raise too_slow(source.name)
             return flight.result()
         try:
@@ -130,9 +153,10 @@ class MediaStore:
             if download.unchanged and known is not None:
                 return replace(known, checked_at=now)
             with self._cache.receive(download.chunks) as (part, digest):
-                width, height = self._size(part, source)
+                entry = self._looked_at(part, digest, source)
                 self._cache.keep(part, digest)
-                return Entry(digest, width, height, download.etag, download.last_modified, now)
+                etag, changed = download.etag, download.last_modified
+                return replace(entry, etag=etag, last_modified=changed, checked_at=now)
 
     @contextmanager
     def _open(self, source: Source, known: Entry | None) -> Iterator[Download]:
@@ -145,7 +169,7 @@ class MediaStore:
             size, tag = _state(path)
             with path.open("rb") as file:
                 chunks = iter(lambda: file.read(_CHUNK_BYTES), b"")
-                limited = self._downloads.limited(chunks, source.name, claimed_bytes=size)
+                limited = self._downloads.limited(chunks, source, claimed_bytes=size)
                 yield Download(limited, tag)
         except OSError as error:
             raise MediaError(
@@ -153,10 +177,20 @@ class MediaStore:
                 advice="does it still exist, and may this server's user read it?",
             ) from error
 
-    def _size(self, part: Path, source: Source) -> tuple[int, int]:
-        explain_other(part, name=source.name, of_label_studio=source.studio is not None)
-        limit = self._settings.media_max_megapixels
-        return upright_size(part, max_megapixels=limit, name=source.name)
+    def _looked_at(self, part: Path, digest: str, source: Source) -> Entry:
+        """What is known of the bytes alone; of a video it is kept, for it takes long to find."""
+        limit, of_studio = self._settings.media_max_megapixels, source.studio is not None
+        if source.kind is Kind.IMAGE:
+            explain_other(part, name=source.name, of_label_studio=of_studio)
+            return Entry(digest, *upright_size(part, max_megapixels=limit, name=source.name))
+        key = f"clip {digest}"
+        entry = self._cache.find(key)
+        if entry is None:
+            explain_no_video(part, name=source.name, of_label_studio=of_studio)
+            width, height, clip = measure(part, max_megapixels=limit, name=source.name)
+            entry = Entry(digest, width, height, frames=clip.frames, fps=clip.fps)
+            self._cache.note(key, entry)
+        return entry
 
 
 def _is_fresh(source: Source, entry: Entry) -> bool:

@@ -31,7 +31,10 @@ _YOUNG_S = 120.0  # files used this recently are never pruned: someone is about 
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a URL; `checked_at` is in seconds since 1970, the last time it was so."""
+    """What is known of a URL; `checked_at` is in seconds since 1970, the last time it was so.
+
+    `frames` and `fps` are 0 for an image.
+    """
 
     digest: str
     width_px: int
@@ -39,6 +42,8 @@ class Entry:
     etag: str = ""
     last_modified: str = ""
     checked_at: float = 0.0
+    frames: int = 0
+    fps: float = 0.0
 
 
 class MediaCache:

@@ -6,7 +6,8 @@ import base64
 import hashlib
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
@@ -25,9 +26,16 @@ _SIGNATURES = {
 }
 
 
+class Kind(StrEnum):
+    """What a task's address is to lead to."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+
+
 @dataclass(frozen=True)
 class Source:
-    """Where an image comes from.
+    """Where an image or a video comes from.
 
     `key` tells it apart in the cache, `name` is fit for messages, `url` is what to open: http(s),
     data:, or the absolute path of a file in an allowed folder (`is_file`). `studio` is the Label
@@ -40,6 +48,7 @@ class Source:
     studio: Reach | None = None
     lasting: bool = False
     is_file: bool = False
+    kind: Kind = Kind.IMAGE
 
 
 class Sources:
@@ -50,14 +59,27 @@ class Sources:
         self._folders = tuple(Path(part).expanduser().resolve() for part in listed if part)
         self._studios = studios
 
-    def of(self, url: object, project_key: str, task_id: int | None = None) -> Source:
+    def of(
+        self,
+        url: object,
+        project_key: str,
+        task_id: int | None = None,
+        *,
+        kind: Kind = Kind.IMAGE,
+    ) -> Source:
         """What `url` names for this project. Errors: `MediaError`."""
         if not isinstance(url, str) or not url.strip():
             raise MediaError(
-                "the task has no image: its data holds no URL where the label config expects one",
-                advice="compare the value of the <Image> tag with the keys of the task's data",
+                f"the task has no {kind}: its data holds no URL where the label config expects one",
+                advice=f"compare the value of the <{kind.capitalize()}> tag with the keys of the "
+                "task's data",
             )
-        url = url.strip()
+        source = self._of(url.strip(), project_key, task_id)
+        # What is known of an address as an image says nothing of it as a video.
+        key = source.key if kind is Kind.IMAGE else f"{kind} {source.key}"
+        return replace(source, key=key, kind=kind)
+
+    def _of(self, url: str, project_key: str, task_id: int | None) -> Source:
         scheme = match[1].lower() if (match := re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", url)) else ""
         if scheme == "data":
             digest = hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()
@@ -143,7 +165,7 @@ def _of_studio(url: str, reach: Reach, project_key: str) -> Source:
     path = url.removeprefix(reach.base)
     if path.startswith("/api/"):
         raise AddressRefused(
-            f"{shown(url)} belongs to Label Studio's API, which holds no images",
+            f"{shown(url)} belongs to Label Studio's API, which holds no media",
             advice="correct the URL in the task's data",
         )
     # Label Studio puts a random part in the name of every upload: its bytes never change.

@@ -24,7 +24,7 @@ _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM", "JPEG200
 _ORIENTATION = 0x0112
 _CURE_PAGE = {
     True: "set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY; `labelpilot doctor` tests them",
-    False: "use the address of the image itself, not of the page that shows it",
+    False: "use the address of the file itself, not of the page that shows it",
 }
 _TURNS = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -60,17 +60,25 @@ def explain_other(path: Path, *, name: str, of_label_studio: bool) -> None:
         raise MediaError(f"{name} is empty", advice="upload it again")
     if b"<svg" in text:
         raise MediaError(f"{name} is an SVG drawing", advice="convert it to PNG or JPEG")
-    if text.startswith((b"<!doctype html", b"<html")):
-        what = "a web page instead of an image"
-        if of_label_studio:
-            what = "Label Studio's login page instead of an image: the token is not accepted"
-        raise MediaError(f"{name} is {what}", advice=_CURE_PAGE[of_label_studio])
+    explain_page(head, name=name, instead_of="an image", of_label_studio=of_label_studio)
     if _is_video(head):
-        raise MediaError(f"{name} is a video", advice="import its frames as images")
+        raise MediaError(
+            f"{name} is a video",
+            advice="label it with a <Video> tag, or import its frames as images",
+        )
     if text.startswith((b"{", b"[", b"<?xml", b"%pdf")):
         raise MediaError(
             f"{name} is a document, not an image", advice="check the task's data for the right key"
         )
+
+
+def explain_page(head: bytes, *, name: str, instead_of: str, of_label_studio: bool) -> None:
+    """Raise `MediaError` if a file that begins with `head` is a web page."""
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith((b"<!doctype html", b"<html")):
+        what = f"a web page instead of {instead_of}"
+        if of_label_studio:
+            what = f"Label Studio's login page instead of {instead_of}: the token is not accepted"
+        raise MediaError(f"{name} is {what}", advice=_CURE_PAGE[of_label_studio])
 
 
 def _is_video(head: bytes) -> bool:

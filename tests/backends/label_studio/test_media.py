@@ -438,7 +438,7 @@ class TestCauses:
         [
             (Answer(status=403), "may have expired"),
             (Answer(status=404), "still exist"),
-            (Answer(b"<html>"), "the image itself"),
+            (Answer(b"<html>"), "the file itself"),
             (Answer(b"12", claims_bytes=9_000_000), "MEDIA_MAX_MB"),
         ],
     )
