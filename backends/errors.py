@@ -31,6 +31,10 @@ class BadLabelConfig(LabelpilotError):
     status = 422
 
 
+class BadRegion(LabelpilotError):
+    """A region that its control cannot hold: a fault of the backend that made it."""
+
+
 class Unauthorized(LabelpilotError):
     """Credentials of this server are missing or wrong."""
 
@@ -47,6 +51,10 @@ class LabelStudioError(LabelpilotError):
     """Label Studio itself refused or could not be reached."""
 
     status = 502
+
+
+class LabelStudioRefused(LabelStudioError):
+    """Label Studio understood and will not do it: asking again changes nothing."""
 
 
 class ModelMissing(LabelpilotError):

@@ -15,7 +15,11 @@ from micro_models.tracks import Track
 
 @dataclass(frozen=True)
 class Control:
-    """A control tag of a label config, such as `<BrushLabels name="brush" toName="image">`."""
+    """A control tag of a label config, such as `<BrushLabels name="brush" toName="image">`.
+
+    `paths`: where labels lie in a tree (Taxonomy, nested Choices), each one's names from the root;
+    the label "Animals/dog" has the path ("Animals", "dog").
+    """
 
     tag: str
     name: str
@@ -23,6 +27,7 @@ class Control:
     labels: tuple[str, ...] = ()
     attributes: Mapping[str, str] = field(default_factory=dict)
     label_attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

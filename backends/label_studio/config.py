@@ -22,8 +22,9 @@ __all__ = [
     "check_label_config",
     "choose_output",
     "describe_mapping",
-    "find_output",
+    "find_control",
     "is_background",
+    "labels_control",
     "parse_label_config",
     "prompt_controls",
 ]
@@ -111,17 +112,22 @@ def choose_output(
     )
 
 
-def find_output(config: LabelConfig, control_name: str, to_name: str | None = None) -> Output:
-    """The output that the control of this name is. Errors: `BadLabelConfig` when it is none."""
+def find_control(config: LabelConfig, name: str, to_name: str | None = None) -> Control:
+    """The control of this name, of several targets that of `to_name`, else the first.
+
+    Errors: `BadLabelConfig` when there is none.
+    """
     for control in config.controls:
-        if control.name == control_name and to_name in (None, control.to_name):
-            kind = _KIND_OF.get(control.tag)
-            if kind is None:
-                raise BadLabelConfig(f'<{control.tag} name="{control_name}"> holds no regions')
-            has_labels = control.tag.endswith("Labels")
-            pair = None if has_labels else _labels_beside(config, control.to_name, None)
-            return Output(kind, control, pair)
-    raise BadLabelConfig(f'the label config has no control named "{control_name}"')
+        if control.name == name and to_name in (None, control.to_name):
+            return control
+    raise BadLabelConfig(f'the label config has no control named "{name}"')
+
+
+def labels_control(config: LabelConfig, control: Control, label: str | None) -> Control | None:
+    """The `<Labels>` tag that names the label where the control itself has none; None without."""
+    if control.tag.endswith("Labels"):
+        return None
+    return _labels_beside(config, control.to_name, label)
 
 
 def is_background(config: LabelConfig, control_name: str, label: str | None) -> bool:

@@ -13,6 +13,8 @@ from backends.errors import BadLabelConfig
 from backends.interface import Control, LabelConfig, Medium
 
 MAX_CONFIG_CHARS = 1_000_000
+# Every choice of a tree carries its path: without a bound a deep tree would fill the memory.
+MAX_CHOICE_DEPTH = 100
 _LABEL_TAGS = ("Label", "Choice")
 _NOT_OBJECTS = ("header", "style", "view", "filter", "collapse", "relations")
 # The editor takes tags in any case; what is compared here is spelled as in the documentation.
@@ -20,14 +22,22 @@ _SPELLING = {
     tag.lower(): tag
     for shape in ("KeyPoint", "Rectangle", "Brush", "Bitmask", "Polygon", "Ellipse")
     for tag in (shape, shape + "Labels")
-} | {tag.lower(): tag for tag in (*_LABEL_TAGS, "Labels", "Choices", "Image", "Video", "Text")}
+} | {
+    tag.lower(): tag
+    for tag in (
+        *_LABEL_TAGS, "Labels", "Choices", "Taxonomy", "VideoRectangle", "TimelineLabels",
+        "Image", "Video", "Text",
+    )
+}  # fmt: skip
 
 
 def parse_label_config(text: str) -> LabelConfig:
     """Read the XML of a label config; a control with two targets becomes two controls.
 
-    Labels are what the editor writes into results: a `<Label>`'s alias, else its value. Labels
-    that come from the task (`value="$labels"`) are unknown here: an empty tuple.
+    Labels are what the editor writes into results: a `<Label>`'s alias, else its value. In a tree
+    of choices these are joined by "/", and `Control.paths` has the parts. What the editor does not
+    let people choose is no label. Labels that come from the task (`value="$labels"`) are unknown
+    here: an empty tuple.
     Errors: `BadLabelConfig` naming the one cause.
     """
     root = _parse_xml(text)
@@ -60,12 +70,26 @@ def _parse_xml(text: str) -> Element:
     return root
 
 
+def attribute(tag: Control | Medium, name: str) -> str:
+    """The value of an attribute, whose name the editor takes in any case; "" if absent."""
+    wanted = name.lower()
+    return next((v for key, v in tag.attributes.items() if key.lower() == wanted), "")
+
+
+def label_names(control: Control, label: str) -> tuple[str, ...]:
+    """What a label may be called by: itself, its last name in a tree, and the name it shows."""
+    path = control.paths.get(label, (label,))
+    shown = control.label_attributes.get(label, {}).get("value", "")
+    return tuple(dict.fromkeys(name for name in (label, path[-1], shown) if name))
+
+
 def _controls(root: Element, names: set[str]) -> Iterator[Control]:
     for tag in root.iter():
         name, targets = tag.attrib.get("name"), tag.attrib.get("toName")
         if not name or not targets:
             continue
         labels = dict(_labels(tag))
+        joined = {"/".join(path): path for path in labels}
         for to_name in (target.strip() for target in targets.split(",")):
             if to_name not in names:
                 raise BadLabelConfig(
@@ -76,23 +100,46 @@ def _controls(root: Element, names: set[str]) -> Iterator[Control]:
                 tag=_spelled(tag.tag),
                 name=name,
                 to_name=to_name,
-                labels=tuple(labels),
+                labels=tuple(joined),
                 attributes=dict(tag.attrib),
-                label_attributes=labels,
+                label_attributes={label: labels[path] for label, path in joined.items()},
+                paths=joined if _holds_paths(tag) else {},
             )
 
 
-def _labels(control: Element) -> Iterator[tuple[str, dict[str, str]]]:
-    """Labels at any depth (Taxonomy nests them), but not those of a control inside."""
-    stack = list(reversed(control))
+def _labels(control: Element) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:
+    """Paths and attributes of the labels at any depth, but not those of a control inside."""
+    is_tree, only_leaves = _holds_paths(control), _holds_only_leaves(control)
+    is_flat = _spelled(control.tag) == "Choices" and not is_tree
+    stack: list[tuple[Element, tuple[str, ...]]] = [(tag, ()) for tag in reversed(control)]
     while stack:
-        tag = stack.pop()
+        tag, above = stack.pop()
         if tag.attrib.get("toName"):
             continue
-        stack.extend(reversed(tag))
-        label = tag.attrib.get("alias") or tag.attrib.get("value")
-        if _spelled(tag.tag) in _LABEL_TAGS and label and not label.startswith("$"):
-            yield label, dict(tag.attrib)
+        label = tag.attrib.get("alias") or tag.attrib.get("value") or ""
+        is_label = _spelled(tag.tag) in _LABEL_TAGS and label and not label.startswith("$")
+        path = (*above, label) if is_label else above
+        if len(path) > MAX_CHOICE_DEPTH:
+            raise BadLabelConfig(f"choices are nested deeper than {MAX_CHOICE_DEPTH} levels")
+        if not (is_label and is_flat):  # the editor passes over a choice in a choice
+            stack.extend((child, path if is_tree else ()) for child in reversed(tag))
+        if is_label and not (only_leaves and any(_spelled(c.tag) == "Choice" for c in tag)):
+            yield path, dict(tag.attrib)
+
+
+def _holds_paths(control: Element) -> bool:
+    """Whether the editor writes paths into the results of this control."""
+    tag = _spelled(control.tag)
+    return tag == "Taxonomy" or (tag == "Choices" and _is_set(control, "allownested"))
+
+
+def _holds_only_leaves(control: Element) -> bool:
+    by_request = _spelled(control.tag) == "Taxonomy" and _is_set(control, "leafsonly")
+    return by_request or (_spelled(control.tag) == "Choices" and _holds_paths(control))
+
+
+def _is_set(tag: Element, name: str) -> bool:
+    return any(key.lower() == name and value == "true" for key, value in tag.attrib.items())
 
 
 def _media(root: Element) -> Iterator[Medium]:

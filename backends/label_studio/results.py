@@ -1,46 +1,60 @@
 """Encode predictions as Label Studio's results, and decode results into regions.
 
-The two are inverse in pixels. Percent exists only here and in `requests`.
+The two are inverse in pixels. The values of results are made in `percents` (shapes), `classes`
+(Choices, Taxonomy) and `tracks` (videos).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
+from backends.errors import BadRegion, BadRequest, LabelpilotError
+from backends.interface import Control, LabelConfig, PlacedRegion, PlacedTrack, Prediction
+from backends.label_studio.classes import CLASS_TAGS, chosen, encode_classes, score_of
+from backends.label_studio.config import find_control, labels_control
+from backends.label_studio.percents import decode_shape, encode_shape
+from backends.label_studio.tracks import Timeline, encode_track, framerate
+from micro_models.regions import Region, WholeImage
 
-from backends.errors import BadRequest
-from backends.interface import LabelConfig, PlacedRegion, Prediction
-from backends.label_studio.brush import decode_png, decode_rle, encode_png, encode_rle
-from backends.label_studio.config import Output, OutputKind, find_output
-from backends.label_studio.requests import rotated_about_corner
-from micro_models.regions import Box, Ellipse, Mask, Polygon, Region, RotatedBox, Shape
+log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
-_SHAPES: dict[OutputKind, tuple[type, ...]] = {
-    OutputKind.BRUSH: (Mask,),
-    OutputKind.BITMASK: (Mask,),
-    OutputKind.POLYGON: (Polygon,),
-    OutputKind.ELLIPSE: (Ellipse,),
-    OutputKind.RECTANGLE: (Box, RotatedBox),
-}
-
 
 def encode_prediction(
-    prediction: Prediction, config: LabelConfig, *, to_name: str | None = None
+    prediction: Prediction,
+    config: LabelConfig,
+    *,
+    to_name: str | None = None,
+    data: Mapping[str, Any] | None = None,
 ) -> Json:
-    """An item of a /predict answer's `results`; see `encode_region`."""
-    size = (prediction.width_px, prediction.height_px)
+    """An item of a /predict answer's `results`.
+
+    `to_name` matters only where a control has several targets; `data` is the task's, which a
+    `<Video framerate="$fps">` may refer to. A region that cannot be encoded is left out and named
+    in the log. Errors: that of the first region if none can be encoded.
+    """
+    size_px = (prediction.width_px, prediction.height_px)
+    result: list[Json] = []
+    errors: list[LabelpilotError] = []
+    for unit in _units(prediction.regions):
+        try:
+            if isinstance(unit, PlacedTrack):
+                result.append(_track_item(unit, prediction, config, data or {}))
+            elif isinstance(unit, PlacedRegion):
+                result += encode_region(unit, config, size_px=size_px, to_name=to_name)
+            else:
+                result.append(_class_item(unit, config, to_name))
+        except LabelpilotError as error:
+            errors.append(error)
+    if errors and not result:
+        raise errors[0]
+    for message in dict.fromkeys(str(error) for error in errors):
+        log.warning("a region is left out: %s", message)
     return {
-        "result": [
-            item
-            for placed in prediction.regions
-            if isinstance(placed, PlacedRegion)
-            for item in encode_region(placed, config, size_px=size, to_name=to_name)
-        ],
+        "result": _linked(result),
         "score": float(prediction.score),
         "model_version": prediction.version,
     }
@@ -53,31 +67,29 @@ def encode_region(
     size_px: tuple[int, int],
     to_name: str | None = None,
 ) -> list[Json]:
-    """A region as results of the control that it names; `size_px` is (width, height).
+    """A region as results of the control that it names; `size_px` is the image's (width, height).
 
-    Usually one result; two with the same id where a `<Labels>` tag holds the label. Boxes and
-    polygons are clipped to the image. `to_name` matters only if the control has several targets.
-    Errors: `BadLabelConfig` for a control that holds no regions, ValueError for a shape that the
-    control cannot hold or a mask of another size.
+    Usually one result; two with the same id where a `<Labels>` tag holds the label. What leaves
+    the image is cut off. Errors: `BadLabelConfig` for a control that is not there, `BadRegion` for
+    a shape or a label that it cannot hold or a mask of another size.
     """
-    output = find_output(config, placed.control, to_name)
-    if not isinstance(placed.region.shape, _SHAPES[output.kind]):
-        shape = type(placed.region.shape).__name__
-        raise ValueError(f"<{output.control.tag}> holds no {shape}: convert it before")
+    if isinstance(placed.region.shape, WholeImage):
+        return [_class_item([placed], config, to_name)]
+    control = find_control(config, placed.control, to_name)
+    tool = control.tag.lower().removesuffix("labels")
+    value = encode_shape(placed.region.shape, tool, size_px)
+    if placed.width_percent is not None and tool == "keypoint":
+        value["width"] = float(placed.width_percent)
     common = {
-        "id": placed.id,
-        "to_name": output.control.to_name,
+        **_common(placed.id, control, placed.region.score),
         "original_width": size_px[0],
         "original_height": size_px[1],
         "image_rotation": 0,
-        "score": float(placed.region.score),
-        "origin": "prediction",
-        "readonly": False,
+        **({} if placed.parent is None else {"parentID": placed.parent}),
     }
-    value = _value(placed.region.shape, output.kind, size_px)
     return [
         {**common, "from_name": from_name, "type": kind, "value": {**value, **labels}}
-        for from_name, kind, labels in _named(output, placed.region.label)
+        for from_name, kind, labels in _named(config, control, placed.region.label)
     ]
 
 
@@ -85,91 +97,119 @@ def decode_region(item: Any) -> Region:
     """A result of an annotation, prediction or export as a region in pixels.
 
     The label is the first one, "" where there is none (the half of a pair that holds only the
-    shape). Errors: `BadRequest` for what is no region with an area, or lacks the image's size.
+    shape). Errors: `BadRequest` for what is no region of an image, or lacks the image's size.
     """
     value = item.get("value") if isinstance(item, Mapping) else None
     if not isinstance(value, Mapping):
         raise BadRequest("a result is an object with a value")
-    width, height = _size_px(item)
+    size_px = _size_px(item)
     try:
-        shape = _shape(value, width, height)
+        shape = decode_shape(value, size_px)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         kind = str(item.get("type"))[:40]
         raise BadRequest(f"a result of type {kind} is malformed: {str(error)[:100]}") from None
-    return Region(_label(item, value), shape, _score(item))
+    return Region(_label(item, value), shape, score_of(item))
 
 
-def _named(output: Output, label: str) -> list[tuple[str, str, Json]]:
-    """Control, type and label of each result for a region."""
-    control, kind = output.control, output.control.tag.lower()
-    if kind.endswith("labels"):
-        return [(control.name, kind, {kind: [label]} if label else {})]
-    named: list[tuple[str, str, Json]] = [(control.name, kind, {})]
-    if output.labels_control is not None and label:
-        named.append((output.labels_control.name, "labels", {"labels": [label]}))
-    return named
+def _units(
+    regions: Sequence[PlacedRegion | PlacedTrack],
+) -> Iterator[PlacedTrack | PlacedRegion | list[PlacedRegion]]:
+    """What becomes results together: the classes that one control holds, else each by itself."""
+    classes: dict[str, list[PlacedRegion]] = {}
+    for placed in regions:
+        if isinstance(placed, PlacedRegion) and isinstance(placed.region.shape, WholeImage):
+            classes.setdefault(placed.control, []).append(placed)
+        else:
+            yield placed
+    yield from classes.values()
 
 
-def _value(shape: Shape, kind: OutputKind, size_px: tuple[int, int]) -> Json:
-    width, height = size_px
-    if isinstance(shape, Mask):
-        if shape.pixels.shape != (height, width):
-            raise ValueError(f"a mask of {shape.pixels.shape} on an image of {(height, width)}")
-        if kind == OutputKind.BRUSH:
-            return {"format": "rle", "rle": encode_rle(shape.pixels)}
-        return {"imageDataURL": encode_png(shape.pixels)}
-    if isinstance(shape, Polygon):
-        percent = shape.points.astype(np.float64) * (100 / width, 100 / height)
-        return {"points": np.clip(percent, 0, 100).tolist(), "closed": True}
-    if isinstance(shape, Ellipse):
-        return {
-            "x": shape.center_x * 100 / width,
-            "y": shape.center_y * 100 / height,
-            "radiusX": shape.radius_x * 100 / width,
-            "radiusY": shape.radius_y * 100 / height,
-            "rotation": shape.angle_deg % 360,
-        }
-    if isinstance(shape, RotatedBox):
-        return _rotated_value(shape, width, height)
-    if not isinstance(shape, Box):
-        raise ValueError(f"<{kind}> holds no {type(shape).__name__}")
-    x0, x1 = (min(max(x, 0.0), width) * 100 / width for x in (shape.x0, shape.x1))
-    y0, y1 = (min(max(y, 0.0), height) * 100 / height for y in (shape.y0, shape.y1))
-    return {"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0, "rotation": 0}
-
-
-def _rotated_value(box: RotatedBox, width: int, height: int) -> Json:
-    """The editor keeps the top-left corner, about which it turns; that may lie off the image."""
-    angle = math.radians(box.angle_deg)
-    cos, sin = math.cos(angle) / 2, math.sin(angle) / 2
+def _class_item(placed: Sequence[PlacedRegion], config: LabelConfig, to_name: str | None) -> Json:
+    """One result for all classes that a control holds; its score is their mean."""
+    control = find_control(config, placed[0].control, to_name)
+    if control.tag not in CLASS_TAGS:
+        raise BadRegion(f"<{control.tag}> holds no class of a whole image")
+    known = [each.region for each in placed if _knows(control, each.region.label)]
+    if not known:
+        raise _unknown(control, placed[0].region.label)
+    regions = chosen(control, known)
     return {
-        "x": (box.center_x - box.width_px * cos + box.height_px * sin) * 100 / width,
-        "y": (box.center_y - box.width_px * sin - box.height_px * cos) * 100 / height,
-        "width": box.width_px * 100 / width,
-        "height": box.height_px * 100 / height,
-        "rotation": box.angle_deg % 360,
+        **_common(placed[0].id, control, sum(each.score for each in regions) / len(regions)),
+        "from_name": control.name,
+        "type": control.tag.lower(),
+        "value": encode_classes(control, [region.label for region in regions]),
     }
 
 
-def _shape(value: Mapping[str, Any], width: int, height: int) -> Shape:
-    if "rle" in value:
-        return Mask(decode_rle(value["rle"], width_px=width, height_px=height))
-    if "imageDataURL" in value:
-        return Mask(decode_png(value["imageDataURL"], width_px=width, height_px=height))
-    across, down = width / 100, height / 100
-    if "points" in value:
-        with np.errstate(over="ignore"):  # what overflows is refused as not finite
-            points = np.asarray(value["points"], dtype=np.float64) * (across, down)
-            return Polygon(points.astype(np.float32))
-    x, y = float(value["x"]) * across, float(value["y"]) * down
-    angle_deg = float(value.get("rotation") or 0.0)
-    if "radiusX" in value:
-        radius_x, radius_y = float(value["radiusX"]) * across, float(value["radiusY"]) * down
-        return Ellipse(x, y, radius_x, radius_y, angle_deg)
-    wide, high = float(value["width"]) * across, float(value["height"]) * down
-    if angle_deg % 360:
-        return rotated_about_corner(x, y, wide, high, angle_deg)
-    return Box(min(x, x + wide), min(y, y + high), max(x, x + wide), max(y, y + high))
+def _track_item(
+    placed: PlacedTrack, prediction: Prediction, config: LabelConfig, data: Mapping[str, Any]
+) -> Json:
+    control = find_control(config, placed.control)
+    video = next((medium for medium in config.media if medium.name == control.to_name), None)
+    if control.tag != "VideoRectangle" or video is None or prediction.clip is None:
+        raise BadRegion(f"<{control.tag}> holds no track: it takes a VideoRectangle and a clip")
+    timeline = Timeline(prediction.clip, framerate(video, data))
+    size_px = (prediction.width_px, prediction.height_px)
+    value = encode_track(placed.track, timeline, size_px)
+    _, _, labels = _named(config, control, placed.track.label)[-1]
+    return {  # one result: here alone the editor merges shape and label
+        **_common(placed.id, control, placed.track.score),
+        "from_name": control.name,
+        "type": "videorectangle",
+        "original_width": size_px[0],
+        "original_height": size_px[1],
+        "value": {**value, **labels},
+    }
+
+
+def _common(region_id: str, control: Control, score: float) -> Json:
+    return {
+        "id": region_id,
+        "to_name": control.to_name,
+        "score": float(score),
+        "origin": "prediction",
+        "readonly": False,
+    }
+
+
+def _named(config: LabelConfig, control: Control, label: str) -> list[tuple[str, str, Json]]:
+    """Control, type and label of each result for a region."""
+    kind = control.tag.lower()
+    beside = labels_control(config, control, label or None)
+    holder = beside or labels_control(config, control, None) or control
+    if label and not _knows(holder, label):
+        raise _unknown(holder, label)
+    if kind.endswith("labels"):
+        return [(control.name, kind, {kind: [label]} if label else {})]
+    named: list[tuple[str, str, Json]] = [(control.name, kind, {})]
+    if beside is not None and label:
+        named.append((beside.name, "labels", {"labels": [label]}))
+    return named
+
+
+def _knows(control: Control, label: str) -> bool:
+    """Whether the control may hold the label; one whose labels the task brings may hold any."""
+    return not control.labels or label in control.labels
+
+
+def _unknown(control: Control, label: str) -> BadRegion:
+    # Label Studio drops a whole imported prediction for one such label, and says nothing.
+    return BadRegion(f'<{control.tag} name="{control.name}"> has no label "{label[:50]}"')
+
+
+def _linked(result: list[Json]) -> list[Json]:
+    """Write below each part and its whole, for people to see, which they are."""
+    ids = {item["id"] for item in result}
+    parents = {item["parentID"] for item in result if item.get("parentID") in ids}
+    linked = []
+    for item in result:
+        parent = item.get("parentID")
+        if parent is not None and parent not in ids:  # its whole was left out
+            item = {key: value for key, value in item.items() if key != "parentID"}
+        elif parent is not None or item["id"] in parents:
+            item = {**item, "meta": {"text": [parent or item["id"]]}}
+        linked.append(item)
+    return linked
 
 
 def _label(item: Mapping[str, Any], value: Mapping[str, Any]) -> str:
@@ -178,14 +218,6 @@ def _label(item: Mapping[str, Any], value: Mapping[str, Any]) -> str:
         if isinstance(labels, list) and labels and isinstance(labels[0], str):
             return labels[0]
     return ""
-
-
-def _score(item: Mapping[str, Any]) -> float:
-    """The score of a prediction; 1 for what a person drew or what is no score."""
-    score = item.get("score")
-    if isinstance(score, bool) or not isinstance(score, float | int) or not 0 <= score <= 1:
-        return 1.0
-    return float(score)
 
 
 def _size_px(item: Mapping[str, Any]) -> tuple[int, int]:

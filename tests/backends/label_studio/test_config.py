@@ -6,8 +6,9 @@ from backends.label_studio.config import (
     check_label_config,
     choose_output,
     describe_mapping,
-    find_output,
+    find_control,
     is_background,
+    labels_control,
     parse_label_config,
     prompt_controls,
 )
@@ -111,7 +112,9 @@ def test_a_control_with_two_targets_becomes_two():
     assert [medium.data_key for medium in read.media] == ["left", "right"]
     assert choose_output(read, "a", "Cat").kind == OutputKind.BRUSH
     assert choose_output(read, "b", "Cat").kind == OutputKind.POLYGON
-    assert find_output(read, "poly").control.to_name == "b"
+    assert find_control(read, "poly").to_name == "b"
+    assert find_control(read, "kp").to_name == "a"
+    assert find_control(read, "kp", "b").to_name == "b"
 
 
 def test_tags_are_taken_in_any_case_as_by_the_editor():
@@ -158,7 +161,9 @@ def test_the_pair_form_gives_both_controls(form):
     read = config(IMAGE, labels, pair)
     output = choose_output(read, "image", "Dog")
     assert (output.control.name, output.labels_control.name) == ("br", "lab")
-    assert find_output(read, "br") == output
+    assert find_control(read, "br") == output.control
+    assert labels_control(read, output.control, "Dog") == output.labels_control
+    assert labels_control(read, output.control, "Zebra") is None
     assert check_label_config(read) == []
     with pytest.raises(BadLabelConfig):
         choose_output(read, "image", "Zebra")
@@ -265,10 +270,10 @@ def test_only_points_and_boxes_on_images_prompt():
     assert [prompt.name for prompt in prompt_controls(read)] == ["kp", "rect"]
 
 
-@pytest.mark.parametrize("name", ["nothing", "kp"])
-def test_what_is_no_output_is_not_found(name):
-    with pytest.raises(BadLabelConfig):
-        find_output(config(IMAGE, POINTS, BRUSH), name)
+@pytest.mark.parametrize(("name", "to_name"), [("nothing", None), ("kp", "other")])
+def test_what_is_no_control_is_not_found(name, to_name):
+    with pytest.raises(BadLabelConfig, match=f'no control named "{name}"'):
+        find_control(config(IMAGE, POINTS, BRUSH), name, to_name)
 
 
 def test_each_prompt_control_may_have_an_output_of_its_own_for_the_same_label() -> None:
