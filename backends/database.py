@@ -31,6 +31,13 @@ def open_database(settings: Settings) -> sa.Engine:
     return engine
 
 
+def database_url(settings: Settings) -> str:
+    """Its URL, for a library that opens it by itself; holds a password."""
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    return f"sqlite:///{settings.data_path / 'state.db'}"
+
+
 def _make_private(path: Path) -> None:
     """Make an empty file that only its owner reads; SQLite gives its WAL the same mode."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))

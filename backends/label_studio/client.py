@@ -34,7 +34,7 @@ import httpx
 from label_studio_sdk import LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 
-from backends.errors import LabelStudioError
+from backends.errors import LabelStudioError, LabelStudioRefused
 from backends.label_studio.addresses import (
     AddressRefused,
     Origin,
@@ -52,6 +52,7 @@ _log = logging.getLogger(__name__)
 _MOST_KEPT = 64  # Label Studios that are kept; /setup may bring any number
 _CALL_S = 60.0  # one call of Label Studio's API may take this long, however it drips
 _EARLY_S = 30.0  # an access token is renewed this long before it expires
+_FINAL = frozenset(range(400, 500)) - {408, 425, 429}  # not "come back later"
 _CURE_401 = (
     "make a personal access token in Label Studio (Account & Settings > Personal Access Token) "
     "and set LABEL_STUDIO_API_KEY to it, together with LABEL_STUDIO_URL"
@@ -261,6 +262,8 @@ class LabelStudios:
 def told(doing: str) -> Iterator[None]:
     """Turn what the SDK and httpx raise into a `LabelStudioError` with its cure.
 
+    It is a `LabelStudioRefused` if asking again would change nothing.
+
     `doing` completes "Label Studio ... while": "listing tasks".
     """
     try:
@@ -330,7 +333,8 @@ def _refused(error: ApiError, doing: str) -> LabelStudioError:
         advice = f"the token is not accepted: {_CURE_401}"
     elif status in (403, 404):
         advice = "check the project's id, and that the token's user may see the project"
-    return LabelStudioError(f"Label Studio answered {status} while {doing}: {said}", advice=advice)
+    kind = LabelStudioRefused if status in _FINAL else LabelStudioError
+    return kind(f"Label Studio answered {status} while {doing}: {said}", advice=advice)
 
 
 def _said(body: object) -> str:

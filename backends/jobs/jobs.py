@@ -1,0 +1,172 @@
+"""Background work as backends, the command line and the status page see it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from backends.errors import LabelpilotError, StateError
+from backends.interface import Prelabeller, Project
+from backends.jobs.store import JobStore
+from backends.jobs.tables import JobState, PrelabelOptions, State
+from backends.jobs.turns import Turns, turn_size
+from backends.label_studio.client import LabelStudios
+from backends.label_studio.projects import ProjectBook
+from backends.label_studio.tasks import pages
+from backends.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 1.0  # for new turns, while there is work
+_IDLE_LOOK_EVERY_S = 5.0
+_PENDING_GOOD_FOR_S = 1.0
+
+
+class Jobs:
+    """Pre-labels tasks in the background, durably: what is asked for survives a crash.
+
+    Workers are all processes with one database whose `Jobs` was started: they share the work.
+    Nothing is started before there is any.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        studios: LabelStudios,
+        projects: ProjectBook,
+        prelabeller: Prelabeller,
+    ) -> None:
+        self._settings, self._prelabeller = settings, prelabeller
+        self._projects = projects
+        self._store = JobStore(settings)
+        self._stopping, self._wake = threading.Event(), threading.Event()
+        self._turns = Turns(
+            store=self._store,
+            studios=studios,
+            prelabeller=prelabeller,
+            stopping=self._stopping,
+            sent=self._wake.set,
+        )
+        self._lock = threading.Lock()
+        self._pending: dict[tuple[str, str], tuple[float, frozenset[int]]] = {}
+        self._keeper: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Work from now on, on what is unfinished too; returns at once."""
+        with self._lock:
+            if self._keeper is None and not self._stopping.is_set():
+                self._keeper = threading.Thread(target=self._keep, name="jobs", daemon=True)
+                self._keeper.start()
+
+    def close(self) -> None:
+        """Stop working; the batch in hand is finished, the rest waits for the next start."""
+        self._stopping.set()
+        self._wake.set()
+        if self._keeper is not None:
+            self._keeper.join()
+        self._store.engine.dispose()
+
+    def prelabel(self, project: Project, version: str, task_ids: Sequence[int]) -> None:
+        """Have tasks labelled and their predictions stored; those under way already are left so.
+
+        Returns at once. Errors: `StateError`.
+        """
+        parts = list(pages(sorted(set(task_ids)), turn_size(len(task_ids))))
+        if not parts:
+            return
+        try:
+            job_id = self._store.unfinished(project.key, version, None)
+            if job_id is None or not self._store.add(job_id, parts):
+                self._store.create(project.key, version, None, parts)
+        except SQLAlchemyError as error:
+            raise _no_database(error) from error
+        with self._lock:
+            self._pending.pop((project.key, version), None)
+        self.start()
+        self._wake.set()
+
+    def pending(self, project: Project, version: str) -> Collection[int]:
+        """The ids of tasks that are being labelled or wait for it, at most a second old."""
+        key, now = (project.key, version), time.monotonic()
+        with self._lock:
+            read_at, ids = self._pending.get(key, (float("-inf"), frozenset()))
+        if now - read_at > _PENDING_GOOD_FOR_S:
+            try:
+                ids = self._store.pending(*key)
+            except SQLAlchemyError as error:
+                raise _no_database(error) from error
+            with self._lock:
+                self._pending = {key: (now, ids)}  # of one project at a time
+        return ids
+
+    def prelabel_project(
+        self, project: Project, options: PrelabelOptions, *, restart: bool = False
+    ) -> str:
+        """Have a project's tasks labelled; the job's id.
+
+        If the same was asked for before and is unfinished, that job goes on, unless `restart`.
+        Errors: `StateError`, and those of `Prelabeller.version`.
+        """
+        version = self._prelabeller.version(project)
+        try:
+            job_id = self._store.unfinished(project.key, version, options.text())
+            if job_id is not None and restart:
+                self._store.end(job_id, State.CANCELLED, "asked for anew")
+                job_id = None
+            if job_id is None:
+                job_id = self._store.create(project.key, version, options)
+        except SQLAlchemyError as error:
+            raise _no_database(error) from error
+        self._wake.set()
+        return job_id
+
+    def cancel(self, job_id: str) -> None:
+        """End a job; what is stored stays."""
+        self._store.end(job_id, State.CANCELLED, "cancelled")
+
+    def job(self, job_id: str) -> JobState:
+        """Where a job stands. Errors: `StateError` if there is none."""
+        return self._store.job(job_id)
+
+    def recent_jobs(self, limit: int = 20) -> list[JobState]:
+        """Open jobs first, then the newest."""
+        return self._store.recent(limit)
+
+    def failures(self, job_id: str) -> list[tuple[int, str]]:
+        """(task id, reason) of tasks that failed; of very many, the first thousand."""
+        return self._store.failures(job_id)
+
+    def _keep(self) -> None:
+        """Start a worker when there is work, and keep it going."""
+        worker, told = None, ""
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                if worker is None and self._store.any_open():
+                    from backends.jobs.worker import Worker  # DBOS takes 0.7 s to import
+
+                    worker = Worker(self._settings, self._store, self._turns.run)
+                if worker is not None:
+                    worker.tick()
+                told = ""
+            except (LabelpilotError, SQLAlchemyError) as error:
+                said = str(error) if isinstance(error, LabelpilotError) else type(error).__name__
+                if said != told:
+                    log.warning("background work does not go on: %s", said)
+                told = said
+            self._wake.wait(_LOOK_EVERY_S if worker else _IDLE_LOOK_EVERY_S)
+        if worker is not None:
+            with suppress(SQLAlchemyError):
+                worker.close()
+
+
+def _no_database(error: SQLAlchemyError) -> StateError:
+    return StateError(
+        f"the database of background work failed ({type(error).__name__})",
+        advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder written to",
+    )

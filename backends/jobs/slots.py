@@ -1,0 +1,66 @@
+"""A name for each worker process, the same again after a crash.
+
+DBOS gives a process back what was under way when a process of the same name died. So a name is
+the machine's and the first number that no living process holds: a lock on a file in the data
+folder, which the system takes back when the process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import uuid
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import IO
+
+try:
+    import fcntl
+except ImportError:  # not on Windows: there a name is new each time, and others take over
+    fcntl = None  # type: ignore[assignment]
+
+
+class Slot:
+    """One name, held until `close`. `fixed` is a name that somebody else sees to."""
+
+    def __init__(self, folder: Path, *, fixed: str | None = None) -> None:
+        self._folder, self._lock = folder, None
+        # Two data folders of one machine may share a database.
+        place = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=3).hexdigest()
+        self._prefix = f"{socket.gethostname()}-{place}"
+        if fixed is not None or fcntl is None:
+            self.name = fixed or f"{self._prefix}-{uuid.uuid4().hex[:8]}"
+            return
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for number in count():
+            self._lock = _lock(folder / f"{number}.lock")
+            if self._lock is not None:
+                self.name = f"{self._prefix}-{number}"
+                return
+
+    def orphans(self) -> Iterator[str]:
+        """Names of this machine that no process holds; each is held while it is looked at."""
+        if fcntl is None or self._lock is None:
+            return
+        for path in sorted(self._folder.glob("*.lock")):
+            lock = _lock(path)
+            if lock is not None:
+                with lock:
+                    yield f"{self._prefix}-{path.stem}"
+
+    def close(self) -> None:
+        """Let the name go."""
+        if self._lock is not None:
+            self._lock.close()
+
+
+def _lock(path: Path) -> IO[bytes] | None:
+    """The file, open and locked, or None if another process, or this one, holds it."""
+    file = path.open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file

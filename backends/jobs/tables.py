@@ -1,0 +1,218 @@
+"""What is kept of background work, beside what DBOS keeps to hand it out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from backends.label_studio.tasks import TaskFilter
+
+METADATA = sa.MetaData()
+JOBS = sa.Table(
+    "jobs",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("project_key", sa.String(64), nullable=False, index=True),
+    sa.Column("version", sa.Text, nullable=False),
+    # What the command asked for; NULL for the rest of a "Retrieve predictions".
+    sa.Column("options", sa.Text),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("note", sa.Text, nullable=False, default=""),
+    sa.Column("listed_to", sa.Integer, nullable=False, default=0),
+    sa.Column("listed", sa.Integer, nullable=False, default=0),
+    sa.Column("total", sa.Integer, nullable=False, default=0),
+    sa.Column("stored", sa.Integer, nullable=False, default=0),
+    sa.Column("skipped", sa.Integer, nullable=False, default=0),
+    sa.Column("failed", sa.Integer, nullable=False, default=0),
+    sa.Column("worked_s", sa.Float, nullable=False, default=0.0),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("updated_at", sa.Float, nullable=False),
+    sa.Column("finished_at", sa.Float),
+)
+# A turn is what one worker takes at a time: a page of task ids to list, or some tasks to label.
+TURNS = sa.Table(
+    "job_turns",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("job_id", sa.String(32), nullable=False, index=True),
+    sa.Column("kind", sa.String(8), nullable=False),
+    sa.Column("state", sa.String(8), nullable=False, index=True),
+    sa.Column("attempt", sa.Integer, nullable=False, default=0),
+    sa.Column("starts", sa.Integer, nullable=False, default=0),
+    sa.Column("delays", sa.Integer, nullable=False, default=0),
+    sa.Column("owner", sa.String(32)),
+    sa.Column("not_before", sa.Float, nullable=False, default=0.0),
+)
+# The key keeps a task from being labelled twice at a time, whoever asks. A row goes when its task
+# is done, in the same transaction that counts it.
+TASKS = sa.Table(
+    "job_tasks",
+    METADATA,
+    sa.Column("project_key", sa.String(64), primary_key=True),
+    sa.Column("version", sa.String(200), primary_key=True),
+    sa.Column("task_id", sa.Integer, primary_key=True),
+    sa.Column("job_id", sa.String(32), nullable=False, index=True),
+    sa.Column("turn_id", sa.String(32), nullable=False, index=True),
+    sa.Column("frames_done", sa.Integer, nullable=False, default=0),
+    sa.Column("frames", sa.Integer, nullable=False, default=0),
+)
+FAILURES = sa.Table(
+    "job_failures",
+    METADATA,
+    sa.Column("job_id", sa.String(32), primary_key=True),
+    sa.Column("task_id", sa.Integer, primary_key=True),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+WORKERS = sa.Table(
+    "job_workers",
+    METADATA,
+    sa.Column("executor_id", sa.String(200), primary_key=True),
+    sa.Column("seen_at", sa.Float, nullable=False),
+)
+
+
+class State(StrEnum):
+    """Where a job stands; the first two are open, the others final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SUPERSEDED = "superseded"
+
+
+OPEN = (State.QUEUED, State.RUNNING)
+
+
+class TurnKind(StrEnum):
+    """What a turn does."""
+
+    LIST = "list"
+    LABEL = "label"
+
+
+class TurnState(StrEnum):
+    """`NEW` waits to be handed to DBOS's queue, `SENT` was, `DONE` needs nothing more."""
+
+    NEW = "new"
+    SENT = "sent"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class PrelabelOptions:
+    """Which tasks of a project to label, and what becomes of their older predictions.
+
+    `replace` deletes predictions of earlier versions of the same backend; `limit` counts tasks
+    without a prediction of the present version, in id order.
+    """
+
+    tasks: TaskFilter = field(default_factory=TaskFilter)
+    replace: bool = False
+    limit: int | None = None
+
+    def text(self) -> str:
+        """The same for the same options: by it an unfinished job is found again."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def read(cls, text: str) -> PrelabelOptions:
+        """What `text` wrote."""
+        value = json.loads(text)
+        tasks = value["tasks"] | {"items": tuple(value["tasks"]["items"])}
+        return cls(TaskFilter(**tasks), value["replace"], value["limit"])
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video that is being tracked: frames done, and frames in all."""
+
+    task_id: int
+    done: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class JobState:
+    """A job for people. `note` says what it waits for, or why it ended otherwise than done.
+
+    `total` is an estimate until `listed`. `skipped` were labelled already, are gone, or had nothing
+    to store. Times are seconds since 1970; `rate` is tasks per second, 0 before the first.
+    """
+
+    id: str
+    project_key: str
+    version: str
+    options: PrelabelOptions | None
+    state: State
+    note: str
+    listed: bool
+    total: int
+    stored: int
+    skipped: int
+    failed: int
+    rate: float
+    created_at: float
+    updated_at: float
+    finished_at: float | None
+    clips: tuple[Clip, ...] = ()
+
+    @property
+    def project_id(self) -> int:
+        """The project's id in Label Studio."""
+        return int(self.project_key.split(".")[0])
+
+    @property
+    def finished(self) -> int:
+        """Tasks that need nothing more."""
+        return self.stored + self.skipped + self.failed
+
+    @property
+    def left_s(self) -> float | None:
+        """About how long it still takes; None when nobody knows."""
+        return (self.total - self.finished) / self.rate if self.rate else None
+
+    @property
+    def open(self) -> bool:
+        """Whether it goes on."""
+        return self.state in OPEN
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A turn that a worker holds, until another one has taken it over (`owner` tells)."""
+
+    id: str
+    kind: TurnKind
+    owner: str
+    starts: int
+    delays: int
+    job: JobState
+
+
+def job_state(row: sa.Row[Any], clips: tuple[Clip, ...] = ()) -> JobState:
+    """A row of `JOBS` as a noun."""
+    finished = row.stored + row.skipped + row.failed
+    return JobState(
+        id=row.id,
+        project_key=row.project_key,
+        version=row.version,
+        options=PrelabelOptions.read(row.options) if row.options else None,
+        state=State(row.state),
+        note=row.note,
+        listed=bool(row.listed),
+        total=max(row.total, finished),
+        stored=row.stored,
+        skipped=row.skipped,
+        failed=row.failed,
+        rate=finished / row.worked_s if row.worked_s else 0.0,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        finished_at=row.finished_at,
+        clips=clips,
+    )

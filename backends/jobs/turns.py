@@ -1,0 +1,250 @@
+"""What a worker does in a turn: list a page of tasks, or label some and store the predictions.
+
+A turn may be done again at any point: which tasks are left is in the database, which of those have
+a prediction already is asked of Label Studio.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from typing import TypeVar
+
+from label_studio_sdk import LabelStudio
+from sqlalchemy.exc import SQLAlchemyError
+
+from backends.errors import LabelpilotError, LabelStudioError, LabelStudioRefused
+from backends.interface import Labelled, Prelabeller, Project, Task
+from backends.jobs.store import JobStore, Lost
+from backends.jobs.tables import PrelabelOptions, State, Turn, TurnKind
+from backends.jobs.uploads import Patience, Stopped, Uploads
+from backends.label_studio.client import LabelStudios
+from backends.label_studio.label_xml import parse_label_config
+from backends.label_studio.results import encode_prediction
+from backends.label_studio.tasks import ids_without, pages, read_label_config, tasks_without
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PAGE = 1_000
+_MOST_STARTS = 5  # a turn that kills its worker again and again
+_MOST_DELAYS = 20
+_FIRST_DELAY_S, _LONGEST_DELAY_S = 30.0, 900.0
+_FRAMES_EVERY_S = 2.0
+_DATABASE_AGAIN_S = 2.0
+
+
+class Superseded(Exception):
+    """The model or the label config is no longer the one that the job was made for."""
+
+
+def turn_size(total: int) -> int:
+    """How many tasks of `total` to label in a turn: enough turns to share, few requests."""
+    return max(50, min(400, total // 16))
+
+
+class Turns:
+    """Does turns. `sent` is called when there are new ones; `stopping` ends work early."""
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        studios: LabelStudios,
+        prelabeller: Prelabeller,
+        stopping: threading.Event,
+        sent: Callable[[], None],
+    ) -> None:
+        self._store, self._studios, self._prelabeller = store, studios, prelabeller
+        self._stopping, self._sent = stopping, sent
+
+    def run(self, turn_id: str, attempt: int) -> None:
+        """Do one turn, whatever it meets; returns when it needs this worker no more."""
+        turn = self._surely(lambda: self._store.begin(turn_id, attempt))
+        if turn is None:
+            return
+        try:
+            self._do(turn)
+            self._surely(lambda: self._store.finish(turn))
+        except Lost:
+            log.debug("turn %s was taken over, or its job has ended", turn_id)
+        except Stopped:
+            self._surely(lambda: self._store.put_back(turn))
+        except SQLAlchemyError as error:
+            log.warning("the database failed (%s), trying again", type(error).__name__)
+            self._surely(lambda: self._store.put_back(turn, delay_s=_DATABASE_AGAIN_S))
+
+    def _do(self, turn: Turn) -> None:
+        """The turn's work. Errors: `Lost`, `Stopped`, and those of the database."""
+        job = turn.job
+        try:
+            if turn.starts > _MOST_STARTS:
+                self._give_up(turn)
+            elif turn.kind is TurnKind.LIST:
+                self._list(turn, job.options or PrelabelOptions())
+            else:
+                self._label(turn)
+        except (Lost, Stopped, SQLAlchemyError):
+            raise
+        except Superseded as error:
+            self._end(turn, State.SUPERSEDED, str(error))
+        except LabelStudioRefused as error:
+            self._end(turn, State.FAILED, str(error))
+        except LabelStudioError as error:
+            self._postpone(turn, error)
+        except LabelpilotError as error:
+            self._end(turn, State.FAILED, str(error))
+        except Exception as error:  # a job must not stay open for ever
+            log.debug("turn %s", turn.id, exc_info=True)
+            self._end(turn, State.FAILED, f"a fault in labelpilot ({type(error).__name__})")
+
+    def _list(self, turn: Turn, options: PrelabelOptions) -> None:
+        """Find the job's tasks, page by page, each page kept before the next is asked for."""
+        patiently = self._patience(turn)
+        while True:
+            self._go_on()
+            last, listed = self._store.listed_to(turn)
+            size = PAGE if options.limit is None else min(PAGE, options.limit - listed)
+            if size <= 0:
+                break
+            page = partial(self._page, turn, options, after_id=last, size=size)
+            ids, total = patiently(page)
+            if not ids:
+                break
+            expected = min(listed + total, options.limit or listed + total)
+            self._store.note_page(
+                turn, pages(ids, turn_size(expected)), last=ids[-1], expected=expected
+            )
+            self._sent()
+        self._store.note_listed(turn)
+
+    def _page(
+        self, turn: Turn, options: PrelabelOptions, *, after_id: int, size: int
+    ) -> tuple[list[int], int]:
+        return ids_without(
+            self._client(turn),
+            turn.job.project_id,
+            turn.job.version,
+            options.tasks,
+            after_id=after_id,
+            size=size,
+        )
+
+    def _label(self, turn: Turn) -> None:
+        """Label the turn's tasks that have no prediction yet."""
+        job, patiently = turn.job, self._patience(turn)
+        ids = self._store.task_ids(turn)
+        config = patiently(lambda: read_label_config(self._client(turn), job.project_id))
+        project = Project(job.project_key, parse_label_config(config))
+        self._still_valid(turn, project)
+        tasks = patiently(
+            lambda: tasks_without(self._client(turn), job.project_id, job.version, ids)
+        )
+        wanted = {task.id for task in tasks}
+        self._store.note(turn, skipped=[one for one in ids if one not in wanted])
+        uploads = Uploads(
+            turn,
+            store=self._store,
+            client=lambda: self._client(turn),
+            label_config=config,
+            patiently=patiently,
+            still_valid=lambda: self._still_valid(turn, project),
+        )
+        progress = self._progress(turn)
+        with closing(uploads):
+            labelled = self._prelabeller.label(project, tasks, progress=progress)
+            try:
+                for one in labelled:
+                    self._take(uploads, one, project)
+                    self._go_on()
+            except Stopped:
+                uploads.flush()  # what is computed is not thrown away
+                raise
+            uploads.flush()
+
+    def _take(self, uploads: Uploads, one: Labelled, project: Project) -> None:
+        task_id = one.task.id
+        if task_id is None:
+            return
+        if one.error is not None:
+            self._go_on()  # or the error is only that it was stopped
+            uploads.fail(task_id, str(one.error))
+        elif one.prediction is None:
+            uploads.skip(task_id)
+        else:
+            try:
+                item = encode_prediction(one.prediction, project.config)
+            except (LabelpilotError, ValueError) as error:
+                uploads.fail(task_id, str(error))
+            else:
+                uploads.add(task_id, item)
+
+    def _progress(self, turn: Turn) -> Callable[[Task, int, int], None]:
+        """Note how far a video is, now and then; stops it when this process is to end."""
+        told_at = 0.0
+
+        def progress(task: Task, done: int, frames: int) -> None:
+            nonlocal told_at
+            self._go_on()
+            if task.id is None or time.monotonic() - told_at < _FRAMES_EVERY_S:
+                return
+            told_at = time.monotonic()
+            self._store.check(turn)
+            self._store.note_frames(turn, task.id, done=done, frames=frames)
+
+        return progress
+
+    def _still_valid(self, turn: Turn, project: Project) -> None:
+        """Errors: `Lost`, `Superseded`."""
+        self._store.check(turn)
+        version = self._prelabeller.version(project)
+        if version != turn.job.version:
+            raise Superseded(
+                f"the model or the label config has changed: predictions are now of version "
+                f"{version}; ask for them again"
+            )
+
+    def _go_on(self) -> None:
+        """Errors: `Stopped`."""
+        if self._stopping.is_set():
+            raise Stopped
+
+    def _postpone(self, turn: Turn, error: LabelStudioError) -> None:
+        if turn.delays >= _MOST_DELAYS:
+            self._end(turn, State.FAILED, str(error))
+            return
+        delay_s = min(_FIRST_DELAY_S * 2**turn.delays, _LONGEST_DELAY_S)
+        log.warning("pre-labelling waits %.0f s: %s", delay_s, error)
+        self._store.put_back(turn, delay_s=delay_s)
+        self._store.tell(turn.job.id, f"waits for Label Studio: {error.message}")
+
+    def _give_up(self, turn: Turn) -> None:
+        if turn.kind is TurnKind.LIST:
+            self._end(turn, State.FAILED, f"listing tasks ended {_MOST_STARTS} workers")
+            return
+        reason = f"not labelled: {_MOST_STARTS} workers ended while they were at it or near it"
+        self._store.note(turn, failed=dict.fromkeys(self._store.task_ids(turn), reason))
+
+    def _end(self, turn: Turn, state: State, note: str) -> None:
+        log.warning("pre-labelling of project %s ended: %s", turn.job.project_key, note)
+        self._store.end(turn.job.id, state, note)
+
+    def _patience(self, turn: Turn) -> Patience:
+        return Patience(self._stopping, lambda note: self._store.tell(turn.job.id, note))
+
+    def _client(self, turn: Turn) -> LabelStudio:
+        return self._studios.sdk(turn.job.project_key)
+
+    def _surely(self, call: Callable[[], T]) -> T:
+        """What `call` returns, as soon as the database is there. Errors: its own, when stopping."""
+        while True:
+            try:
+                return call()
+            except SQLAlchemyError as error:
+                log.warning("the database failed (%s), trying again", type(error).__name__)
+                if self._stopping.wait(_DATABASE_AGAIN_S):
+                    raise

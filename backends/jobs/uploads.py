@@ -1,0 +1,235 @@
+"""Predictions on their way to Label Studio while the next ones are computed."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
+
+from label_studio_sdk import LabelStudio
+
+from backends.errors import LabelpilotError, LabelStudioError, LabelStudioRefused
+from backends.jobs.store import JobStore
+from backends.jobs.tables import Turn
+from backends.label_studio.tasks import (
+    delete_predictions,
+    existing,
+    import_predictions,
+    tasks_without,
+    why_dropped,
+)
+
+T = TypeVar("T")
+Json = dict[str, Any]
+_GOOD_BATCH = 50  # importing has a high price per request: not fewer, if more come soon
+_SOON_S = 5.0
+_MOST_WAITING = 500
+_MOST_BYTES = 16_000_000  # masks are large, and Label Studio parses a request as a whole
+_WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+
+
+class Stopped(Exception):
+    """This process is asked to end: leave the rest to whoever comes next."""
+
+
+class Patience:
+    """Calls Label Studio again, with growing pauses, for about a minute.
+
+    `tell` is told what it waits for, and "" when that is over. Errors: `LabelStudioError` after
+    the last try, `LabelStudioRefused` at once, `Stopped`.
+    """
+
+    def __init__(
+        self,
+        stopping: threading.Event,
+        tell: Callable[[str], None],
+        waits_s: Sequence[float] = _WAITS_S,
+    ) -> None:
+        self._stopping, self._tell, self._waits_s = stopping, tell, waits_s
+
+    def __call__(self, call: Callable[[], T]) -> T:
+        """What `call` returns, sooner or later."""
+        for tries, wait_s in enumerate((*self._waits_s, 0.0)):
+            try:
+                value = call()
+            except LabelStudioRefused:
+                raise
+            except LabelStudioError as error:
+                if tries == len(self._waits_s):
+                    raise
+                self._tell(f"waits for Label Studio: {error.message}")
+                if self._stopping.wait(wait_s):
+                    raise Stopped from None
+            else:
+                if tries:
+                    self._tell("")
+                return value
+        raise AssertionError
+
+
+@dataclass
+class Batch:
+    """Results that are to be stored and counted together; `items` by task id."""
+
+    items: dict[int, Json] = field(default_factory=dict)
+    skipped: list[int] = field(default_factory=list)
+    failed: dict[int, str] = field(default_factory=dict)
+    nbytes: int = 0
+    since: float = field(default_factory=time.monotonic)
+
+    def __len__(self) -> int:
+        return len(self.items) + len(self.skipped) + len(self.failed)
+
+    @property
+    def ripe(self) -> bool:
+        """Whether it is worth a request."""
+        return len(self) >= _GOOD_BATCH or time.monotonic() - self.since > _SOON_S
+
+    @property
+    def full(self) -> bool:
+        """Whether it must go before more is added."""
+        return len(self) >= _MOST_WAITING or self.nbytes >= _MOST_BYTES
+
+
+class Uploads:
+    """Stores and counts a turn's results in a thread of its own, in batches.
+
+    A batch grows while the one before is on its way, so a slow Label Studio gets fewer requests.
+    `still_valid` is called before each and raises if nothing more may be stored.
+    """
+
+    def __init__(
+        self,
+        turn: Turn,
+        *,
+        store: JobStore,
+        client: Callable[[], LabelStudio],
+        label_config: str,
+        patiently: Patience,
+        still_valid: Callable[[], None],
+    ) -> None:
+        self._turn, self._store, self._client = turn, store, client
+        self._project_id = turn.job.project_id
+        self._label_config, self._patiently = label_config, patiently
+        self._still_valid = still_valid
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="upload")
+        self._batch = Batch()
+        self._flight: Future[None] | None = None
+
+    def add(self, task_id: int, item: Json) -> None:
+        """A prediction for a task. Errors: what an earlier batch met."""
+        self._batch.items[task_id] = {"task": task_id, **item}
+        self._batch.nbytes += len(json.dumps(item))
+        self._go_on()
+
+    def skip(self, task_id: int) -> None:
+        """There is nothing to store for a task."""
+        self._batch.skipped.append(task_id)
+        self._go_on()
+
+    def fail(self, task_id: int, reason: str) -> None:
+        """A task has failed."""
+        self._batch.failed[task_id] = reason
+        self._go_on()
+
+    def flush(self) -> None:
+        """Store all that was added, and wait for it."""
+        self._land()
+        if len(self._batch):
+            self._start()
+            self._land()
+
+    def close(self) -> None:
+        """End the thread; what was not flushed is dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _go_on(self) -> None:
+        in_flight = self._flight is not None and not self._flight.done()
+        if self._batch.full or (self._batch.ripe and not in_flight):
+            self._land()
+            self._start()
+
+    def _start(self) -> None:
+        batch, self._batch = self._batch, Batch()
+        self._flight = self._pool.submit(self._store_batch, batch)
+
+    def _land(self) -> None:
+        flight, self._flight = self._flight, None
+        if flight is not None:
+            flight.result()
+
+    def _store_batch(self, batch: Batch) -> None:
+        self._still_valid()
+        self._import(batch, list(batch.items))
+        if self._turn.job.options is not None and self._turn.job.options.replace:
+            self._replace(batch)
+        self._store.note(
+            self._turn, stored=list(batch.items), skipped=batch.skipped, failed=batch.failed
+        )
+
+    def _import(self, batch: Batch, ids: list[int]) -> None:
+        """Store predictions for `ids`; what cannot be stored leaves `items` with its reason."""
+        unsure = False
+
+        def send() -> int:
+            nonlocal ids, unsure
+            if unsure:  # whatever went wrong, Label Studio may have stored them all the same
+                ids = self._lacking(ids)
+            unsure = True
+            return self._post(batch, ids)
+
+        try:
+            created = self._patiently(send)
+        except LabelStudioRefused as error:
+            self._sort_out(batch, ids, str(error))
+            return
+        if created < len(ids):
+            for task_id in self._patiently(lambda: self._lacking(ids)):
+                item = batch.items.pop(task_id)
+                batch.failed[task_id] = why_dropped(self._label_config, item)
+
+    def _post(self, batch: Batch, ids: Sequence[int]) -> int:
+        if not ids:
+            return 0
+        items = [batch.items[task_id] for task_id in ids]
+        return import_predictions(self._client(), self._project_id, items)
+
+    def _lacking(self, ids: Sequence[int]) -> list[int]:
+        version = self._turn.job.version
+        found = tasks_without(self._client(), self._project_id, version, ids)
+        return [task.id for task in found if task.id is not None]
+
+    def _sort_out(self, batch: Batch, ids: list[int], refusal: str) -> None:
+        """Label Studio refuses all for the sake of one: find it."""
+        there = self._patiently(lambda: existing(self._client(), self._project_id, ids))
+        for task_id in set(ids) - there:
+            del batch.items[task_id]
+            batch.skipped.append(task_id)
+        left = [task_id for task_id in ids if task_id in there]
+        if len(left) < len(ids):
+            self._import(batch, left)
+        elif len(left) == 1:
+            del batch.items[left[0]]
+            batch.failed[left[0]] = refusal
+        else:
+            half = len(left) // 2
+            self._import(batch, left[:half])
+            self._import(batch, left[half:])
+
+    def _replace(self, batch: Batch) -> None:
+        for task_id in list(batch.items):
+            try:
+                self._patiently(partial(self._delete_older, task_id))
+            except LabelpilotError as error:
+                del batch.items[task_id]
+                batch.failed[task_id] = f"labelled, but older predictions are still there: {error}"
+
+    def _delete_older(self, task_id: int) -> int:
+        version = self._turn.job.version
+        prefix = version.partition("-")[0] + "-"
+        return delete_predictions(self._client(), task_id, prefix=prefix, keep={version})

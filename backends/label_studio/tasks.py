@@ -1,0 +1,205 @@
+"""Tasks that lack a prediction, and predictions on their way to them, many at a time.
+
+What it costs on a Label Studio 1.23.2 with 10,000 tasks in a project: 0.8 s to list 1,000 tasks,
+0.15 s to tell which of 200 tasks lack a version and get their data, 0.55 s and 0.6 ms a prediction
+to import predictions (the constant part grows with the project: all its counters are renewed).
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from label_studio_sdk import LabelStudio
+
+from backends.errors import BadRequest, LabelStudioRefused
+from backends.interface import Task
+from backends.label_studio.client import told
+
+Json = dict[str, Any]
+# Task ids travel in the URL, and servers in front of Label Studio take 4 KB of it.
+IDS_AT_ONCE = 200
+
+
+@dataclass(frozen=True)
+class TaskFilter:
+    """Which tasks: `items` as the Data Manager writes its filters, all or any of which must fit.
+
+    `only_unlabelled`: and no annotation.
+    """
+
+    items: tuple[Json, ...] = ()
+    any_fits: bool = False
+    only_unlabelled: bool = False
+
+    @classmethod
+    def read(cls, value: object) -> TaskFilter:
+        """From `{"conjunction": "and" | "or", "items": [...]}`. Errors: `BadRequest`."""
+        items = value.get("items") if isinstance(value, Mapping) else None
+        conjunction = value.get("conjunction", "and") if isinstance(value, Mapping) else None
+        if (
+            not isinstance(items, list)
+            or not all(isinstance(item, dict) and "filter" in item for item in items)
+            or conjunction not in ("and", "or")
+        ):
+            raise BadRequest(
+                "the filter is not one of the Data Manager's",
+                advice='write {"conjunction": "and", "items": [{"filter": "filter:tasks:id", '
+                '"operator": "greater", "type": "Number", "value": 7}]}',
+            )
+        return cls(tuple(items), any_fits=conjunction == "or" and len(items) > 1)
+
+
+def view_filter(client: LabelStudio, project_id: int, view_id: int) -> TaskFilter:
+    """The filter of a tab of the Data Manager. Errors: `BadRequest`, `LabelStudioError`."""
+    with told(f"reading tab {view_id} of the Data Manager"):
+        view = client.views.get(str(view_id))
+    if view.project != project_id:
+        raise BadRequest(f"tab {view_id} belongs to project {view.project}, not {project_id}")
+    data = view.data if isinstance(view.data, Mapping) else {}
+    return TaskFilter.read(data.get("filters") or {"items": []})
+
+
+def read_label_config(client: LabelStudio, project_id: int) -> str:
+    """A project's label config as it is now. Errors: `LabelStudioRefused` if there is none."""
+    with told(f"reading project {project_id}"):
+        return client.projects.get(project_id).label_config or ""
+
+
+def tasks_without(
+    client: LabelStudio, project_id: int, version: str, ids: Sequence[int]
+) -> list[Task]:
+    """Those of `ids`, in id order, that exist and have no prediction of `version`."""
+    found: list[Task] = []
+    for some in pages(sorted(ids), IDS_AT_ONCE):
+        tasks, _ = _list(client, project_id, [_lacks(version)], size=len(some), ids=some)
+        found += tasks
+    return found
+
+
+def existing(client: LabelStudio, project_id: int, ids: Sequence[int]) -> set[int]:
+    """Those of `ids` that are tasks of the project."""
+    return {
+        task.id
+        for some in pages(ids, IDS_AT_ONCE)
+        for task in _list(client, project_id, [], size=len(some), ids=some)[0]
+        if task.id is not None
+    }
+
+
+def ids_without(
+    client: LabelStudio,
+    project_id: int,
+    version: str,
+    wanted: TaskFilter,
+    *,
+    after_id: int,
+    size: int,
+) -> tuple[list[int], int]:
+    """At most `size` ids of tasks that lack `version` and fit the filter, in id order.
+
+    Also about how many there are after `after_id`, those included.
+    """
+    # Label Studio cannot say "(this or that) and a later id": ask for each alone, and merge.
+    each = [[item] for item in wanted.items] if wanted.any_fits else [list(wanted.items)]
+    always = [_later(after_id), _lacks(version)]
+    if wanted.only_unlabelled:
+        always.append(_item("total_annotations", "equal", "Number", 0))
+    asked = [_list(client, project_id, [*items, *always], size=size) for items in each]
+    merged = heapq.merge(*([task.id or 0 for task in tasks] for tasks, _ in asked))
+    ids = [task_id for task_id, _ in groupby(merged)]
+    return ids[:size], max(total for _, total in asked)
+
+
+def import_predictions(client: LabelStudio, project_id: int, items: Sequence[Json]) -> int:
+    """Store predictions `{"task", "result", "score", "model_version"}`; how many were created.
+
+    Label Studio leaves out, without a word, those that do not fit the label config. A task that
+    is gone makes it refuse all of them. Errors: `LabelStudioRefused`, `LabelStudioError`.
+    """
+    with told("storing predictions"):
+        answer = client.projects.import_predictions(project_id, request=items)  # type: ignore[arg-type]
+    return int(answer.created or 0)
+
+
+def why_dropped(label_config: str, item: Json) -> str:
+    """Why Label Studio does not take a prediction, in its own words where it has any."""
+    from label_studio_sdk.label_interface.interface import LabelInterface
+
+    interface = LabelInterface(label_config)
+    problems = interface.validate_prediction(item, return_errors=True)  # type: ignore[no-untyped-call]
+    said = " ".join(str(problem) for problem in problems) if isinstance(problems, list) else ""
+    return f"Label Studio dropped it: {said[:300] or 'it does not fit the label config'}"
+
+
+def delete_predictions(
+    client: LabelStudio, task_id: int, *, prefix: str, keep: Collection[str]
+) -> int:
+    """Delete a task's predictions whose version starts with `prefix`, but for `keep`; how many."""
+    with told(f"listing predictions of task {task_id}"):
+        old = [
+            one.id
+            for one in client.predictions.list(task=task_id)
+            if (one.model_version or "").startswith(prefix) and one.model_version not in keep
+        ]
+    for prediction_id in old:
+        try:
+            with told(f"deleting an old prediction of task {task_id}"):
+                client.predictions.delete(prediction_id or 0)
+        except LabelStudioRefused:  # somebody was faster
+            continue
+    return len(old)
+
+
+def _list(
+    client: LabelStudio,
+    project_id: int,
+    items: Sequence[Json],
+    *,
+    size: int,
+    ids: Sequence[int] | None = None,
+) -> tuple[list[Task], int]:
+    """One page of tasks in id order, and the number of all that fit."""
+    query: Json = {
+        "filters": {"conjunction": "and", "items": list(items)},
+        "ordering": ["tasks:id"],
+    }
+    if ids is not None:
+        query["selectedItems"] = {"all": False, "included": list(ids)}
+    with told("listing tasks"):
+        # Addresses of cloud storage stay unsigned: a signature could expire before its turn.
+        page: Any = client.tasks.list(
+            project=project_id,
+            query=json.dumps(query, separators=(",", ":")),
+            page_size=size,
+            resolve_uri=False,
+        )
+    tasks = [Task(int(task.id), dict(task.data or {})) for task in page.items or []]
+    return tasks, int(page.response.total or 0)
+
+
+def pages(ids: Sequence[int], size: int) -> Iterator[list[int]]:
+    """`ids` in lists of at most `size`."""
+    return (list(ids[start : start + size]) for start in range(0, len(ids), size))
+
+
+def _later(after_id: int) -> Json:
+    # "Greater than the last id" stays fast in a project of a million tasks; page numbers do not.
+    return _item("id", "greater", "Number", after_id)
+
+
+def _lacks(version: str) -> Json:
+    return _item("predictions_model_versions", "not_contains", "List", [version])
+
+
+def _item(column: str, operator: str, kind: str, value: object) -> Json:
+    return {
+        "filter": f"filter:tasks:{column}",
+        "operator": operator,
+        "type": kind,
+        "value": value,
+    }

@@ -1,0 +1,94 @@
+"""A pre-labeller that boxes every task, and a worker process with it for tests to kill.
+
+Run as a program, it works on the jobs of the settings in its environment until it is ended;
+LABELPILOT_TEST_TASK_S says how long it takes over a task.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+
+from backends.errors import LabelpilotError, MediaError
+from backends.interface import Labelled, PlacedRegion, Prediction, Project, Task, TaskProgress
+from backends.jobs.jobs import Jobs
+from backends.label_studio.client import LabelStudios
+from backends.label_studio.projects import ProjectBook
+from backends.settings import Settings
+from micro_models.regions import Box, Region
+
+CONFIG = """<View><Image name="image" value="$image"/>
+<RectangleLabels name="rect" toName="image"><Label value="Cat"/></RectangleLabels></View>"""
+
+
+@dataclass
+class BoxLabeller:
+    """One box a task. `data["image"]` says what happens: "bad" fails, "nothing" finds nothing to
+    store, "dog" is of a class that the label config does not have, "clip" takes 50 frames.
+    """
+
+    present_version: str = "box-1"
+    task_s: float = 0.0
+    before: Callable[[Task], None] = lambda task: None
+    labelled: list[int] = field(default_factory=list)
+    closed: int = 0
+
+    def version(self, project: Project) -> str:
+        return self.present_version
+
+    def label(
+        self, project: Project, tasks: Iterable[Task], *, progress: TaskProgress | None = None
+    ) -> Iterator[Labelled]:
+        version = self.version(project)
+        try:
+            for task in tasks:
+                self.before(task)
+                yield self._one(task, version, progress)
+        finally:
+            self.closed += 1
+
+    def _one(self, task: Task, version: str, progress: TaskProgress | None) -> Labelled:
+        assert task.id is not None
+        what = str(task.data["image"])
+        time.sleep(self.task_s)
+        if what == "clip" and progress is not None:
+            for frame in range(50):
+                progress(task, frame, 50)
+                time.sleep(0.1)
+        self.labelled.append(task.id)
+        if what == "bad":
+            error: LabelpilotError = MediaError("the image is gone", advice="upload it again")
+            return Labelled(task, error=error)
+        if what == "nothing":
+            return Labelled(task)
+        region = Region("Dog" if what == "dog" else "Cat", Box(10, 20, 60, 80), 0.9)
+        placed = PlacedRegion(f"box{task.id}", region, "rect")
+        return Labelled(task, Prediction((placed,), 0.9, version, 100, 100))
+
+
+@contextmanager
+def jobs_of(settings: Settings, labeller: BoxLabeller) -> Iterator[Jobs]:
+    """`Jobs` as the server has it, not started."""
+    book = ProjectBook(settings)
+    with closing(LabelStudios(settings, book)) as studios:
+        with closing(Jobs(settings, studios, book, labeller)) as jobs:
+            yield jobs
+
+
+def main() -> None:
+    """Work until SIGTERM."""
+    ended = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: ended.set())
+    labeller = BoxLabeller(task_s=float(os.environ.get("LABELPILOT_TEST_TASK_S", "0")))
+    with jobs_of(Settings(), labeller) as jobs:
+        jobs.start()
+        ended.wait()
+
+
+if __name__ == "__main__":
+    main()
