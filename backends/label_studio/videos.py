@@ -29,6 +29,7 @@ _OTHERS = (_MATROSKA, b"OggS", b"FLV\x01", b"\x00\x00\x01\xba", b"0&\xb2u\x8ef\x
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _SOUNDS = (b"ID3", b"fLaC", b"\xff\xfb", b"\xff\xf1")
 _TS_PACKET_BYTES = 188
+_DAMAGED_IN_A_ROW = 1000  # so many pictures may be missing before the rest is given up
 _MOST_INDEX_BYTES = 1 << 28
 _CURE = "convert it to MP4 with H.264 or to WebM, which browsers play too"
 
@@ -56,19 +57,16 @@ def measure(path: Path, *, max_megapixels: float, name: str) -> tuple[int, int, 
     with _opened(path, name) as capture:
         _check_size(capture, max_megapixels, name)
         claimed_fps = capture.get(cv2.CAP_PROP_FPS)
-        count, first_s, last_s = 0, 0.0, 0.0
         shape: tuple[int, ...] = ()
-        while capture.grab():
-            time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        first, first_s, last, last_s = 0, 0.0, 0, 0.0
+        for number, time_s in _grabbed(capture):
             if not shape:
-                decoded, pixels = capture.retrieve()
-                if not decoded:
-                    continue
-                shape, first_s, last_s = pixels.shape, time_s, time_s
-            last_s = max(last_s, time_s)
-            count += 1
-    if not count:
+                shape = capture.retrieve()[1].shape
+                first, first_s, last_s = number, time_s, time_s
+            last, last_s = number, max(last_s, time_s)
+    if not shape:
         raise MediaError(f"no picture of {name} can be decoded", advice=_CURE)
+    count = last - first + 1
     fps = _rate(claimed_fps, count, last_s - first_s)
     frames = _slot(last_s - first_s, fps) + 1
     if count > 1 and frames == 1:
@@ -96,17 +94,24 @@ def _pictures(capture: cv2.VideoCapture, file: VideoFile) -> Iterator[tuple[int,
     """Each picture and the frame from which it is shown; these never fall."""
     first_s: float | None = None
     latest, size = 0, (file.width_px, file.height_px)
-    while capture.grab():
-        time_s = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        decoded, pixels = capture.retrieve()
-        if not decoded:
-            continue
+    for _, time_s in _grabbed(capture):
+        pixels = capture.retrieve()[1]
         if first_s is None:
             first_s = time_s
         latest = max(latest, _slot(time_s - first_s, file.clip.fps))
         if (pixels.shape[1], pixels.shape[0]) != size:  # some streams change on their way
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         yield latest, Image(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8))
+
+
+def _grabbed(capture: cv2.VideoCapture) -> Iterator[tuple[int, float]]:
+    """The number and the time in seconds of each picture that can be decoded."""
+    number, last = 0, -1
+    while number - last <= _DAMAGED_IN_A_ROW:  # the end looks like damage, and costs nothing
+        if capture.grab():
+            last = number
+            yield number, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        number += 1
 
 
 def _slot(time_s: float, fps: float) -> int:
