@@ -109,7 +109,9 @@ class PlacedRegion:
     """A region with its stable id and the name of the control that it belongs to.
 
     `parent` is the id of the region that it is a part of, as a key point is of its object's box.
-    `width_percent` is how large a key point is drawn, in percent of the image's width.
+    `width_percent` is how large a key point is drawn, in percent of the image's width. `to_name`
+    and `size_px` (width, height) are there where a task has several images: which one it is on,
+    and how large that is.
     """
 
     id: str
@@ -117,6 +119,8 @@ class PlacedRegion:
     control: str
     parent: str | None = None
     width_percent: float | None = None
+    to_name: str | None = None
+    size_px: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

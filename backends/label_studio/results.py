@@ -44,9 +44,10 @@ def encode_prediction(
             if isinstance(unit, PlacedTrack):
                 result.append(_track_item(unit, prediction, config, data or {}))
             elif isinstance(unit, PlacedRegion):
-                result += encode_region(unit, config, size_px=size_px, to_name=to_name)
+                own_size, own_name = unit.size_px or size_px, unit.to_name or to_name
+                result += encode_region(unit, config, size_px=own_size, to_name=own_name)
             else:
-                result.append(_class_item(unit, config, to_name))
+                result.append(_class_item(unit, config, unit[0].to_name or to_name))
         except LabelpilotError as error:
             errors.append(error)
     if errors and not result:
@@ -115,10 +116,10 @@ def _units(
     regions: Sequence[PlacedRegion | PlacedTrack],
 ) -> Iterator[PlacedTrack | PlacedRegion | list[PlacedRegion]]:
     """What becomes results together: the classes that one control holds, else each by itself."""
-    classes: dict[str, list[PlacedRegion]] = {}
+    classes: dict[tuple[str, str | None], list[PlacedRegion]] = {}
     for placed in regions:
         if isinstance(placed, PlacedRegion) and isinstance(placed.region.shape, WholeImage):
-            classes.setdefault(placed.control, []).append(placed)
+            classes.setdefault((placed.control, placed.to_name), []).append(placed)
         else:
             yield placed
     yield from classes.values()
