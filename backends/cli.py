@@ -203,9 +203,10 @@ def embed(project: ProjectOption) -> None:
     Stop it at any time; a second run goes on where the first one stopped. A running server finds
     the results at once. Needs `LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY`.
     """
-    from backends.interface import Project, Task
-    from backends.label_studio.client import iter_tasks, told
-    from backends.serving.services import check_state, make_services, parsed
+    from backends.interface import Task
+    from backends.label_studio.client import iter_tasks
+    from backends.label_studio.tasks import read_project
+    from backends.serving.services import check_state, make_services
 
     settings = load_settings()
     with mistakes_explained():
@@ -216,12 +217,8 @@ def embed(project: ProjectOption) -> None:
         bar = progress.add_task("loading the model", total=None)
         services.engine.wait()
         client = services.studios.sdk()
-        with told(f"reading project {project}"):
-            found = client.projects.get(project)
-        # The key that /setup brings, under which the project's own host is remembered.
-        made_at = f".{int(found.created_at.timestamp())}" if found.created_at else ""
-        known = Project(f"{project}{made_at}", parsed(found.label_config or ""))
-        progress.update(bar, description="embedding", total=found.task_number)
+        known, tasks = read_project(client, project)
+        progress.update(bar, description="embedding", total=tasks)
         for task_id, data in iter_tasks(client, project):
             try:
                 services.sam.warm(known, Task(task_id, data))
@@ -234,6 +231,76 @@ def embed(project: ProjectOption) -> None:
     console.print(f"{use.computed} images embedded now, {failures} tasks without an image")
     if failures:
         raise typer.Exit(1)
+
+
+@app.command()
+def prelabel(
+    project: ProjectOption,
+    view: Annotated[
+        int | None, typer.Option(help="Only what this tab of the Data Manager shows: 3 in ?tab=3.")
+    ] = None,
+    filter_json: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", help="Only what this filter of the Data Manager selects, as JSON."
+        ),
+    ] = None,
+    only_unlabelled: Annotated[
+        bool, typer.Option("--only-unlabelled", help="Only tasks without annotations.")
+    ] = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Delete predictions of earlier versions of this backend."),
+    ] = False,
+    limit: Annotated[int | None, typer.Option(help="At most so many tasks.", min=1)] = None,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Drop an unfinished run of the same command.")
+    ] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Leave the work to `labelpilot worker` or `serve`.")
+    ] = False,
+) -> None:
+    """Predict for every task of a project that has no prediction of the present version.
+
+    Stop it at any time, also with kill -9: the same command goes on where it stopped. Running
+    workers on the same database take part. Exits with 1 if a task failed; the summary says which
+    and why. Needs `LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY`.
+    """
+    from backends.cli_jobs import Wanted, run_prelabel
+
+    settings = load_settings()
+    wanted = Wanted(
+        project,
+        view=view,
+        filter_json=filter_json,
+        only_unlabelled=only_unlabelled,
+        replace=replace,
+        limit=limit,
+    )
+    with mistakes_explained():
+        code = run_prelabel(settings, console, wanted, restart=restart, detach=detach)
+    raise typer.Exit(code)
+
+
+@app.command()
+def worker(
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Parts of the work done at the same time by each worker.", min=1),
+    ] = None,
+) -> None:
+    """Do background work until SIGTERM or Ctrl-C: what "Retrieve predictions" and `prelabel` left.
+
+    Any number of workers, on this or other machines, share the work of one database
+    (`LABELPILOT_DATABASE_URL`, Postgres for several machines). A batch in hand is finished.
+    """
+    from backends.cli_jobs import run_worker
+
+    settings = load_settings()
+    if threads is not None:
+        settings = settings.model_copy(update={"job_threads": threads})
+    with mistakes_explained():
+        run_worker(settings, console)
 
 
 @app.command()

@@ -141,6 +141,10 @@ class Jobs:
         """(task id, reason) of tasks that failed; of very many, the first thousand."""
         return self._store.failures(job_id)
 
+    def failure_reasons(self, job_id: str) -> list[tuple[str, int]]:
+        """(reason, how often) of those failures, the commonest first."""
+        return self._store.failure_reasons(job_id)
+
     def _keep(self) -> None:
         """Start a worker when there is work, and keep it going."""
         worker, told = None, ""

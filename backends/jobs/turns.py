@@ -23,9 +23,8 @@ from backends.jobs.store import JobStore, Lost
 from backends.jobs.tables import PrelabelOptions, State, Turn, TurnKind
 from backends.jobs.uploads import Patience, Stopped, Uploads
 from backends.label_studio.client import LabelStudios
-from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.results import encode_prediction
-from backends.label_studio.tasks import ids_without, pages, read_label_config, tasks_without
+from backends.label_studio.tasks import ids_without, pages, read_project, tasks_without
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -138,8 +137,8 @@ class Turns:
         """Label the turn's tasks that have no prediction yet."""
         job, patiently = turn.job, self._patience(turn)
         ids = self._store.task_ids(turn)
-        config = patiently(lambda: read_label_config(self._client(turn), job.project_id))
-        project = Project(job.project_key, parse_label_config(config))
+        found, _ = patiently(lambda: read_project(self._client(turn), job.project_id))
+        project = Project(job.project_key, found.config)
         self._still_valid(turn, project)
         tasks = patiently(
             lambda: tasks_without(self._client(turn), job.project_id, job.version, ids)
@@ -150,7 +149,7 @@ class Turns:
             turn,
             store=self._store,
             client=lambda: self._client(turn),
-            label_config=config,
+            label_config=found.config.text,
             patiently=patiently,
             still_valid=lambda: self._still_valid(turn, project),
         )

@@ -17,8 +17,9 @@ from typing import Any
 from label_studio_sdk import LabelStudio
 
 from backends.errors import BadRequest, LabelStudioRefused
-from backends.interface import Task
+from backends.interface import Project, Task
 from backends.label_studio.client import told
+from backends.label_studio.label_xml import parse_label_config
 
 Json = dict[str, Any]
 # Task ids travel in the URL, and servers in front of Label Studio take 4 KB of it.
@@ -64,10 +65,16 @@ def view_filter(client: LabelStudio, project_id: int, view_id: int) -> TaskFilte
     return TaskFilter.read(data.get("filters") or {"items": []})
 
 
-def read_label_config(client: LabelStudio, project_id: int) -> str:
-    """A project's label config as it is now. Errors: `LabelStudioRefused` if there is none."""
+def read_project(client: LabelStudio, project_id: int) -> tuple[Project, int]:
+    """A project as it is now, under the key that /setup brings, and how many tasks it has.
+
+    Errors: `LabelStudioRefused` if there is none, `BadLabelConfig`, `LabelStudioError`.
+    """
     with told(f"reading project {project_id}"):
-        return client.projects.get(project_id).label_config or ""
+        found = client.projects.get(project_id)
+    made_at = f".{int(found.created_at.timestamp())}" if found.created_at else ""
+    config = parse_label_config(found.label_config or "")
+    return Project(f"{project_id}{made_at}", config), found.task_number or 0
 
 
 def tasks_without(

@@ -1,0 +1,172 @@
+"""The commands of background work, and how it shows on a console."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from label_studio_sdk import LabelStudio
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from backends.errors import BadRequest
+from backends.jobs.jobs import Jobs
+from backends.jobs.tables import JobState, PrelabelOptions, State
+from backends.label_studio.tasks import TaskFilter, read_project, view_filter
+from backends.serving.services import check_state, make_services
+from backends.settings import Settings
+
+_LOOK_EVERY_S = 0.5
+_LINE_EVERY_S = 10.0  # where there is no terminal to draw a bar on
+_FAILURES_SHOWN = 20
+_REASONS_SHOWN = 10
+_INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `labelpilot prelabel` was asked for; `view` and `filter_json` exclude each other."""
+
+    project_id: int
+    view: int | None = None
+    filter_json: str | None = None
+    only_unlabelled: bool = False
+    replace: bool = False
+    limit: int | None = None
+
+    def options(self, client: LabelStudio) -> PrelabelOptions:
+        """The same for the job. Errors: `BadRequest`, `LabelStudioError`."""
+        if self.view is not None and self.filter_json is not None:
+            raise BadRequest("--view and --filter exclude each other", advice="give one of them")
+        tasks = TaskFilter()
+        if self.view is not None:
+            tasks = view_filter(client, self.project_id, self.view)
+        elif self.filter_json is not None:
+            try:
+                tasks = TaskFilter.read(json.loads(self.filter_json))
+            except ValueError as error:
+                raise BadRequest(f"--filter is not JSON: {error}") from None
+        tasks = TaskFilter(tasks.items, tasks.any_fits, self.only_unlabelled)
+        return PrelabelOptions(tasks, replace=self.replace, limit=self.limit)
+
+
+def run_prelabel(
+    settings: Settings, console: Console, wanted: Wanted, *, restart: bool, detach: bool
+) -> int:
+    """`labelpilot prelabel`; its exit code."""
+    check_state(settings)
+    with closing(make_services(settings)) as services:
+        jobs, client = services.jobs, services.studios.sdk()
+        project, _ = read_project(client, wanted.project_id)
+        job_id = jobs.prelabel_project(project, wanted.options(client), restart=restart)
+        if detach:
+            console.print(f"job {job_id} waits for a worker", highlight=False)
+            return 0
+        jobs.start()
+
+        def over(wait_s: float) -> bool:
+            time.sleep(wait_s)
+            return not jobs.job(job_id).open
+
+        try:
+            watch(console, lambda: [jobs.job(job_id)], over)
+        except KeyboardInterrupt:
+            console.print("stopping; the same command goes on from here", highlight=False)
+            return _INTERRUPTED
+        return 0 if summary(console, jobs, jobs.job(job_id)) else 1
+
+
+def run_worker(settings: Settings, console: Console) -> None:
+    """`labelpilot worker`: until SIGTERM or SIGINT."""
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    check_state(settings)
+    with closing(make_services(settings)) as services:
+        jobs = services.jobs
+        jobs.start()
+        console.print("waiting for work; Ctrl-C ends", highlight=False)
+        watch(console, lambda: [job for job in jobs.recent_jobs() if job.open], ended.wait)
+        console.print("finishing the batch in hand", highlight=False)
+
+
+def watch(
+    console: Console, states: Callable[[], Sequence[JobState]], ended: Callable[[float], bool]
+) -> None:
+    """Draw a bar for each job until `ended`, which waits for some seconds, says so."""
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[pace]}"),
+        console=console,
+        transient=True,
+    )
+    bars: dict[str, TaskID] = {}
+    line_at = time.monotonic()
+    with progress:
+        while True:
+            seen = states()
+            for job in seen:
+                if job.id not in bars:
+                    bars[job.id] = progress.add_task("", total=None, pace="")
+                progress.update(
+                    bars[job.id],
+                    description=f"project {job.project_id}",
+                    total=job.total or None,
+                    completed=job.finished,
+                    pace=pace(job),
+                )
+            for gone in bars.keys() - {job.id for job in seen}:
+                progress.remove_task(bars.pop(gone))
+            if not console.is_terminal and time.monotonic() - line_at > _LINE_EVERY_S:
+                line_at = time.monotonic()
+                for job in seen:
+                    console.print(
+                        f"project {job.project_id}: {job.finished} of {job.total}, {pace(job)}",
+                        highlight=False,
+                    )
+            if ended(_LOOK_EVERY_S):
+                return
+
+
+def pace(job: JobState) -> str:
+    """Rate, remaining time, failures and videos under way, or what a job waits for."""
+    parts = [f"{job.rate:.1f}/s"] if job.rate else []
+    if job.left_s is not None and job.open:
+        parts.append(f"{_duration(job.left_s)} left")
+    if job.failed:
+        parts.append(f"{job.failed} failed")
+    parts += [f"task {clip.task_id}: frame {clip.done} of {clip.frames}" for clip in job.clips]
+    parts += [job.note] if job.note else []
+    return ", ".join(parts)
+
+
+def summary(console: Console, jobs: Jobs, job: JobState) -> bool:
+    """Say what became of a job; whether all went well."""
+    console.print(
+        f"[{'green' if job.state is State.DONE else 'red'}]{job.state}[/]: {job.stored} stored, "
+        f"{job.skipped} skipped, {job.failed} failed; version {job.version}",
+        highlight=False,
+    )
+    if job.note:
+        console.print(job.note, highlight=False, markup=False)
+    failures = jobs.failures(job.id)
+    for task_id, reason in failures[:_FAILURES_SHOWN]:
+        console.print(f"task {task_id}: {reason}", highlight=False, markup=False)
+    if job.failed > _FAILURES_SHOWN:
+        console.print(f"... {job.failed} in all, the commonest reasons:", highlight=False)
+        for reason, times in jobs.failure_reasons(job.id)[:_REASONS_SHOWN]:
+            console.print(f"{times} x {reason}", highlight=False, markup=False)
+    return job.state is State.DONE and not job.failed
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
