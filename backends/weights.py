@@ -1,7 +1,7 @@
 """Checkpoints that can be downloaded: official addresses, resumed transfers, checked digests.
 
-Every SHA-256 here stands, the same, in several public projects that pin these files. (The six
-letters in SAM's file names are the start of the MD5.)
+Every SHA-256 here stands, the same, in several public projects that pin these files; a checkpoint
+for which it does not is left out. (The six letters in SAM's file names are the start of the MD5.)
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _TIMEOUT = httpx.Timeout(30.0)
 class Weights:
     """One checkpoint: where it comes from, the file it becomes, and what the file must hash to.
 
-    `extra` names the optional dependency that runs it, "" for none.
+    `extra` names the optional dependency that runs it, "" for none. `task` says what it is for:
+    "prompt" for masks of what is pointed at, else a YOLO's detect, segment, pose, obb or classify.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Weights:
     sha256: str
     about: str
     extra: str = ""
+    task: str = "prompt"
 
 
 def _sam(name: str, file: str, size_mb: int, sha256: str, about: str) -> Weights:
@@ -51,8 +53,39 @@ def _sam2(name: str, file: str, size_mb: int, sha256: str, about: str) -> Weight
     return Weights(name, file, url, size_mb, sha256, about, extra="ultralytics")
 
 
+_YOLO_SUFFIXES = {
+    "detect": "",
+    "segment": "-seg",
+    "pose": "-pose",
+    "obb": "-obb",
+    "classify": "-cls",
+}
+_YOLO_ABOUT = {
+    "detect": "boxes of 80 everyday classes",
+    "segment": "masks, polygons and boxes of 80 everyday classes",
+    "pose": "17 key points of people",
+    "obb": "oriented boxes of 15 classes in aerial photos",
+    "classify": "1,000 classes of the whole image",
+}
+_YOLO_SPEED = {"n": "fast on a CPU", "s": "better, a CPU does", "m": "good, wants a GPU"}
+
+
+def _yolo(size: str, task: str, size_mb: int, sha256: str) -> Weights:
+    name = f"yolo11{size}{_YOLO_SUFFIXES[task]}"
+    return Weights(
+        name,
+        f"{name}.pt",
+        f"https://github.com/ultralytics/assets/releases/download/v8.3.0/{name}.pt",
+        size_mb,
+        sha256,
+        f"YOLO11{size}: {_YOLO_ABOUT[task]}; {_YOLO_SPEED[size]}",
+        extra="ultralytics",
+        task=task,
+    )
+
+
 # The best masks first.
-REGISTRY = (
+_PROMPT = (
     _sam2(
         "sam2.1_l",
         "sam2.1_hiera_large.pt",
@@ -114,9 +147,33 @@ REGISTRY = (
 )
 
 
-def listing(folder: Path) -> list[tuple[Weights, bool]]:
-    """Every checkpoint, the best first, and whether its file lies in `folder`."""
-    return [(weights, (folder / weights.file).is_file()) for weights in REGISTRY]
+# The best first, for each task.
+_YOLO = (
+    _yolo("m", "detect", 41, "d5ffc1a674953a08e11a8d21e022781b1b23a19b730afc309290bd9fb5305b95"),
+    _yolo("s", "detect", 19, "85a76fe86dd8afe384648546b56a7a78580c7cb7b404fc595f97969322d502d5"),
+    _yolo("n", "detect", 6, "0ebbc80d4a7680d14987a577cd21342b65ecfd94632bd9a8da63ae6417644ee1"),
+    _yolo("m", "segment", 45, "eb9a06f63e2206c35d68d839b08c362429ebecf933ad54c1ad68b2fd001c17cf"),
+    _yolo("s", "segment", 21, "1caa81c0195412efa411b632bcfb8c184939dddb6ae41f6a80c41b211ff257c3"),
+    _yolo("n", "segment", 6, "55ed65c56c91713d23e8402371c6c49a6fd84f257f7dce452e8d70e41dcbe152"),
+    _yolo("m", "pose", 42, "29b17eaf3a3117cbea906090dbedf9159f7c6a49db58ec8b99ed2dfde1cf6eb2"),
+    _yolo("s", "pose", 20, "1060bda4a27012060eca246f9b2adeea22eabb045a1e58f8d229be29b7ebc2ba"),
+    _yolo("n", "pose", 6, "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0"),
+    _yolo("m", "obb", 42, "41832a4349c08190335bbc11a8e64726750702eb49cf09abb262bc394a13498c"),
+    _yolo("s", "obb", 20, "43fa63102922e0701501241b307420d24fc55e080816888b18bf8c6f96b1a45a"),
+    _yolo("n", "obb", 6, "b62898ebf38940ca4df323863e45ee9d84a1a46d5d11ebdde529fb33aa9f3a32"),
+    _yolo("s", "classify", 14, "e2b605d1c8c212b434a75a32759a6f7adf1d2b29c35f76bdccd4c794cb653cf2"),
+    _yolo("n", "classify", 6, "c62d41bf9625777760018bf914d2e6cd472420ccd01706d97a61cb6c82502bd7"),
+)
+REGISTRY = _PROMPT + _YOLO
+
+
+def listing(folder: Path, *, task: str | None = None) -> list[tuple[Weights, bool]]:
+    """Every checkpoint (of one task), the best first, and whether its file lies in `folder`."""
+    return [
+        (weights, (folder / weights.file).is_file())
+        for weights in REGISTRY
+        if task in (None, weights.task)
+    ]
 
 
 def named(name: str) -> Weights:

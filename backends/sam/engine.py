@@ -11,7 +11,7 @@ from pathlib import Path
 
 from backends.errors import LabelpilotError, ModelMissing
 from backends.settings import Settings
-from backends.weights import REGISTRY, listing
+from backends.weights import listing
 from micro_models.engines.checkpoints import CheckpointError
 from micro_models.engines.grabcut import GrabCut
 from micro_models.interface import Segmenter
@@ -31,11 +31,13 @@ def find_checkpoint(settings: Settings) -> Path | None:
     if settings.sam_model == GRABCUT:
         return None
     if settings.sam_model == "auto":
-        present = (weights.file for weights, is_here in listing(folder) if is_here)
+        prompted = listing(folder, task="prompt")
+        present = (weights.file for weights, is_here in prompted if is_here)
         best = next(present, None)
         return folder / best if best else None
     wanted = settings.sam_model
-    files = [weights.file for weights in REGISTRY if wanted in (weights.name, weights.file)]
+    prompted = listing(folder, task="prompt")
+    files = [weights.file for weights, _ in prompted if wanted in (weights.name, weights.file)]
     for file in [*files, wanted]:
         # A setting names a file of the model folder, not any file of this machine.
         if Path(file).name == file and (folder / file).is_file():

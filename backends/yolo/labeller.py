@@ -1,0 +1,261 @@
+"""Tasks -> predictions, with models that are loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from backends.errors import LabelpilotError, MediaError
+from backends.interface import (
+    ImageFile,
+    ImageSource,
+    Labelled,
+    PlacedRegion,
+    PlacedTrack,
+    Prediction,
+    Project,
+    Task,
+    TaskProgress,
+    VideoFile,
+    VideoSource,
+)
+from backends.yolo import answers
+from backends.yolo.pipeline import Item, Located, Pipeline, SeenCache, SeenKey, explained
+from backends.yolo.plan import ReadyRun
+from backends.yolo.video import track_video
+from micro_models.certainty import joint_certainty
+from micro_models.detections import Detection, Tracker
+from micro_models.regions import Image
+
+log = logging.getLogger(__name__)
+
+MakeTracker = Callable[[str, float], Tracker]  # botsort or bytetrack, frames per second
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done for the tasks of a project."""
+
+    project: Project
+    version: str
+    runs: Sequence[ReadyRun]
+
+    @property
+    def media(self) -> Mapping[str, ReadyRun]:
+        """One run for each object that is looked at, by its name."""
+        return {ready.run.medium.name: ready for ready in self.runs}
+
+
+class Labeller:
+    """Labels tasks. Any thread may call; what was seen in an image is remembered for all."""
+
+    def __init__(
+        self,
+        *,
+        images: ImageSource,
+        videos: VideoSource,
+        make_tracker: MakeTracker,
+        seen: SeenCache,
+        tolerance_px: float,
+        track_min_iou: float,
+    ) -> None:
+        self._images = images
+        self._videos = videos
+        self._make_tracker = make_tracker
+        self._seen = seen
+        self._tolerance_px = tolerance_px
+        self._track_min_iou = track_min_iou
+
+    def label(
+        self, work: Work, tasks: Iterable[Task], *, progress: TaskProgress | None = None
+    ) -> Iterator[Labelled]:
+        """The tasks in order; a bad one costs none but itself."""
+        with Pipeline(
+            tasks,
+            locate=lambda task: self._locate(work, task),
+            needed=lambda item: self._unseen(work, item),
+            images=self._images,
+        ) as pipeline:
+            for batch in pipeline.batches():
+                self._look(work, batch)
+                for item in batch:
+                    yield self._finish(work, item, progress)
+
+    def _locate(self, work: Work, task: Task) -> Located:
+        """A task's files. Errors: `MediaError` where it has none of what the config names."""
+        urls = {
+            name: url
+            for name, ready in work.media.items()
+            if isinstance(url := task.data.get(ready.run.medium.data_key), str) and url
+        }
+        if not urls:
+            keys = sorted({ready.run.medium.data_key for ready in work.runs})
+            raise MediaError(
+                f"the task's data has nothing under {' or '.join(map(repr, keys))}",
+                advice=f'the label config says value="${keys[0]}": import tasks with that key',
+            )
+        return {
+            name: (
+                self._videos.locate_video if work.media[name].run.is_video else self._images.locate
+            )(url, work.project.key, task.id)
+            for name, url in urls.items()
+        }
+
+    def _unseen(self, work: Work, item: Item) -> list[str]:
+        """The names of images that some model has not seen yet."""
+        keys = [(ready.run.medium.name, self._key(ready, item)) for ready in work.runs]
+        return list(
+            dict.fromkeys(name for name, key in keys if key and self._seen.get(key) is None)
+        )
+
+    def _key(self, ready: ReadyRun, item: Item) -> SeenKey | None:
+        """Under which name it is remembered what a run saw; None where it does not look."""
+        file = item.files.get(ready.run.medium.name)
+        if not isinstance(file, ImageFile) or ready.options.classes == frozenset():
+            return None
+        return file.digest, ready.detector.version, ready.options
+
+    def _look(self, work: Work, batch: Sequence[Item]) -> None:
+        """Let every run see the images of a batch that it has not seen."""
+        for ready in work.runs:
+            images: dict[SeenKey, Image] = {}
+            waiting: dict[SeenKey, list[Item]] = {}
+            for item in batch:
+                key = self._key(ready, item) if item.error is None else None
+                if key is None:
+                    continue
+                known = self._seen.get(key)
+                if known is not None:
+                    item.seen[key] = known
+                    continue
+                try:
+                    images[key] = self._image(item, ready.run.medium.name)
+                    waiting.setdefault(key, []).append(item)
+                except LabelpilotError as error:
+                    item.error = error
+            for key, found in _detected(ready, images).items():
+                if not isinstance(found, LabelpilotError):
+                    self._seen.put(key, found)
+                for item in waiting[key]:
+                    if isinstance(found, LabelpilotError):
+                        item.error = found
+                    else:
+                        item.seen[key] = found
+        for item in batch:
+            item.pixels.clear()
+
+    def _image(self, item: Item, name: str) -> Image:
+        """The pixels; read now if they were remembered as seen, and forgotten since."""
+        file = item.files[name]
+        if name not in item.pixels and isinstance(file, ImageFile):
+            return explained(lambda: self._images.read(file))
+        return item.image(name)
+
+    def _finish(self, work: Work, item: Item, progress: TaskProgress | None) -> Labelled:
+        if item.error is not None:
+            return Labelled(item.task, error=item.error)
+        try:
+            return Labelled(item.task, self._answer(work, item, progress))
+        except LabelpilotError as error:
+            return Labelled(item.task, error=error)
+
+    def _answer(self, work: Work, item: Item, progress: TaskProgress | None) -> Prediction:
+        placed: list[PlacedRegion | PlacedTrack] = []
+        sure: list[float] = []
+        for ready in work.runs:
+            file = item.files.get(ready.run.medium.name)
+            if isinstance(file, VideoFile):
+                tracks, certainties = self._tracks(ready, file, item.task, progress)
+                placed += tracks
+            elif isinstance(file, ImageFile):
+                regions, certainties = self._regions(ready, file, item)
+                placed += regions
+            else:  # the task has another of the config's objects
+                continue
+            sure += certainties
+        files = list(item.files.values())
+        clips = [file.clip for file in files if isinstance(file, VideoFile)]
+        return Prediction(
+            regions=tuple(placed),
+            score=joint_certainty(sure),
+            version=work.version,
+            width_px=files[0].width_px,
+            height_px=files[0].height_px,
+            clip=clips[0] if clips else None,
+        )
+
+    def _regions(
+        self, ready: ReadyRun, file: ImageFile, item: Item
+    ) -> tuple[list[PlacedRegion], list[float]]:
+        key = self._key(ready, item)
+        seen = item.seen[key] if key else []
+        size_px = (file.width_px, file.height_px)
+        task_key = str(item.task.id if item.task.id is not None else file.digest)
+        placed = [
+            region
+            for filling in ready.fillings
+            for region in answers.regions(
+                filling, seen, task_key=task_key, size_px=size_px, tolerance_px=self._tolerance_px
+            )
+        ]
+        if len(item.files) > 1:
+            name = ready.run.medium.name
+            placed = [replace(region, to_name=name, size_px=size_px) for region in placed]
+        return placed, [answers.certainty(filling, seen) for filling in ready.fillings]
+
+    def _tracks(
+        self, ready: ReadyRun, file: VideoFile, task: Task, progress: TaskProgress | None
+    ) -> tuple[list[PlacedTrack], list[float]]:
+        if ready.options.classes == frozenset():
+            return [], [1.0]
+
+        def told(done: int, in_all: int) -> None:
+            if progress is not None:
+                progress(task, done, in_all)
+
+        found = track_video(
+            ready.detector,
+            file,
+            source=self._videos,
+            tracker=self._make_tracker(ready.fillings[0].target.parameters.tracker, file.clip.fps),
+            options=ready.options,
+            min_iou=self._track_min_iou,
+            progress=told,
+        )
+        task_key = str(task.id if task.id is not None else file.digest)
+        placed = [
+            track
+            for filling in ready.fillings
+            for track in answers.tracks(filling, found, task_key=task_key)
+        ]
+        return placed, [answers.track_certainty(filling, found) for filling in ready.fillings]
+
+
+def _detected(
+    ready: ReadyRun, images: Mapping[SeenKey, Image]
+) -> dict[SeenKey, list[Detection] | LabelpilotError]:
+    """What the model sees in each image; an image that it fails on does not cost the others."""
+    if not images:
+        return {}
+    try:
+        found = ready.detector.detect(list(images.values()), options=ready.options)
+        return dict(zip(images, found, strict=True))
+    except Exception as error:
+        log.debug("%s failed", ready.detector.name, exc_info=error)
+        if len(images) == 1:
+            return {next(iter(images)): _failure(ready, error)}
+        return {
+            key: found
+            for one in images.items()
+            for key, found in _detected(ready, dict([one])).items()
+        }
+
+
+def _failure(ready: ReadyRun, error: Exception) -> LabelpilotError:
+    if isinstance(error, LabelpilotError):
+        return error
+    return LabelpilotError(
+        f"{ready.run.model[:80]} failed on this image ({type(error).__name__})",
+        advice="see the server's log at level debug; other images are labelled all the same",
+    )

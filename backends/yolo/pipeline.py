@@ -1,0 +1,188 @@
+"""Tasks one after the other, with what they show: fetched and decoded while a model computes."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import Lock
+
+import numpy as np
+
+from backends.errors import LabelpilotError, MediaError
+from backends.interface import ImageFile, ImageSource, Task, VideoFile
+from micro_models.detections import Detection, DetectOptions
+from micro_models.regions import Image
+
+log = logging.getLogger(__name__)
+
+FETCHING = 4  # threads
+DECODING = 2  # threads
+AHEAD = 32  # tasks whose files are fetched before their turn
+MOST_IMAGES = 16  # in one batch
+MOST_BYTES = 256_000_000  # of pixels in one batch; two exist at a time
+
+SeenKey = tuple[str, str, DetectOptions]  # image digest, model version, options
+Located = Mapping[str, ImageFile | VideoFile]  # by the name of the object tag
+
+
+@dataclass
+class Item:
+    """A task in the pipeline: its files, their pixels, what models saw; or why it has none."""
+
+    task: Task
+    files: Located = field(default_factory=dict)
+    error: LabelpilotError | None = None
+    pixels: dict[str, Future[Image]] = field(default_factory=dict)
+    seen: dict[SeenKey, list[Detection]] = field(default_factory=dict)
+
+    def image(self, name: str) -> Image:
+        """The decoded image. Errors: `MediaError`."""
+        return explained(self.pixels[name].result)
+
+
+def explained(work: Callable[[], Image]) -> Image:
+    """The work's result; whatever goes wrong unforeseen becomes a `MediaError`."""
+    try:
+        return work()
+    except LabelpilotError:
+        raise
+    except Exception as error:
+        log.debug("an image could not be read", exc_info=error)
+        raise MediaError(
+            f"the image could not be read ({type(error).__name__})",
+            advice="see the server's log at level debug",
+        ) from error
+
+
+class Pipeline:
+    """Batches of tasks in order. While the caller works on one, the next is fetched and decoded.
+
+    `locate(task)` fetches a task's files; `needed(item)` names the images to decode. Leaving the
+    `with` stops what goes on ahead.
+    """
+
+    def __init__(
+        self,
+        tasks: Iterable[Task],
+        *,
+        locate: Callable[[Task], Located],
+        needed: Callable[[Item], Sequence[str]],
+        images: ImageSource,
+    ) -> None:
+        self._tasks = iter(tasks)
+        self._locate = locate
+        self._needed = needed
+        self._images = images
+        # Two pools: what is fetched ahead must not keep the batch in hand waiting.
+        self._fetching = ThreadPoolExecutor(FETCHING, thread_name_prefix="yolo-fetch")
+        self._decoding = ThreadPoolExecutor(DECODING, thread_name_prefix="yolo-decode")
+        self._waiting: deque[Future[Item]] = deque()
+        self._is_over = False
+
+    def __enter__(self) -> Pipeline:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._fetching.shutdown(wait=False, cancel_futures=True)
+        self._decoding.shutdown(wait=False, cancel_futures=True)
+
+    def batches(self) -> Iterator[list[Item]]:
+        """Non-empty batches. They begin with one task and grow, so that answers come early."""
+        size = 1
+        ready = self._next(size, wait=True)
+        while ready:
+            coming = self._next(min(size * 2, MOST_IMAGES), wait=False)
+            yield ready
+            size = min(size * 2, MOST_IMAGES)
+            ready = coming or self._next(size, wait=True)
+
+    def _next(self, most: int, *, wait: bool) -> list[Item]:
+        """The next tasks whose files are here, being decoded; waits for the first if `wait`."""
+        batch: list[Item] = []
+        nbytes = 0
+        while len(batch) < most and nbytes < MOST_BYTES:
+            self._fetch_ahead()
+            if not self._waiting or not (self._waiting[0].done() or (wait and not batch)):
+                break
+            item = self._waiting[0].result()
+            needed = self._needed(item) if item.error is None else ()
+            size = sum(_pixel_bytes(item.files[name]) for name in needed)
+            if batch and nbytes + size > MOST_BYTES:
+                break
+            self._waiting.popleft()
+            for name in needed:
+                item.pixels[name] = self._decoding.submit(self._read, item.files[name])
+            nbytes += size
+            batch.append(item)
+        return batch
+
+    def _fetch_ahead(self) -> None:
+        while not self._is_over and len(self._waiting) < AHEAD:
+            task = next(self._tasks, None)
+            if task is None:
+                self._is_over = True
+            else:
+                self._waiting.append(self._fetching.submit(self._located, task))
+
+    def _located(self, task: Task) -> Item:
+        try:
+            return Item(task, self._locate(task))
+        except LabelpilotError as error:
+            return Item(task, error=error)
+        except Exception as error:  # one bad task costs none but itself
+            log.debug("task %s could not be fetched", task.id, exc_info=error)
+            reason = f"its files could not be fetched ({type(error).__name__})"
+            return Item(task, error=MediaError(reason, advice="see the server's log"))
+
+    def _read(self, file: ImageFile | VideoFile) -> Image:
+        if isinstance(file, VideoFile):
+            raise MediaError("the task's image is a video", advice="use <Video> for it")
+        return self._images.read(file)
+
+
+class SeenCache:
+    """What models saw in images, so that asking again costs nothing; bounded in bytes.
+
+    The least recently used leaves first. Any thread may call.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._lock = Lock()
+        self._seen: OrderedDict[SeenKey, tuple[int, list[Detection]]] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: SeenKey) -> list[Detection] | None:
+        """What was seen, if it is known."""
+        with self._lock:
+            found = self._seen.get(key)
+            if found is None:
+                return None
+            self._seen.move_to_end(key)
+            return found[1]
+
+    def put(self, key: SeenKey, detections: list[Detection]) -> None:
+        """Remember what was seen."""
+        size = 500 + sum(map(_nbytes, detections))
+        with self._lock:
+            self._bytes += size - self._seen.pop(key, (0, []))[0]
+            self._seen[key] = (size, detections)
+            while self._bytes > self._most_bytes:
+                _, (gone, _) = self._seen.popitem(last=False)
+                self._bytes -= gone
+
+
+def _pixel_bytes(file: ImageFile | VideoFile) -> int:
+    return file.width_px * file.height_px * 3
+
+
+def _nbytes(seen: Detection) -> int:
+    arrays: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
+    if seen.outline is not None:
+        arrays.append(seen.outline.values)
+    if seen.keypoints is not None:
+        arrays += [seen.keypoints.points, seen.keypoints.scores]
+    return 300 + sum(array.nbytes for array in arrays)

@@ -1,0 +1,340 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backends.errors import BadLabelConfig, MediaError, ModelMissing
+from backends.interface import Interaction, PlacedTrack, Task
+from backends.label_studio.results import encode_prediction
+from backends.yolo.model import NO_WEIGHTS, NOTHING, YoloBackend
+from micro_models.detections import DetectorTask
+from micro_models.regions import Box
+from tests.backends.yolo.fakes import (
+    PIXELS,
+    FakeBackground,
+    FakeDetector,
+    FakeImages,
+    FakeTracker,
+    FakeVideos,
+    Loader,
+    box,
+    project,
+    settings,
+    tasks,
+)
+
+IMAGE = '<Image name="image" value="$image"/>'
+BOXES = f"""{IMAGE}<RectangleLabels name="box" toName="image" model_score_threshold="0.4">
+<Label value="Person"/><Label value="Car"/></RectangleLabels>"""
+CLIP = """<Video name="video" value="$video"/>
+<VideoRectangle name="way" toName="video" model_tracker="bytetrack"/>
+<Labels name="label" toName="video"><Label value="Car"/></Labels>"""
+SEEN = (box("person", 0.9), box("car", 0.5, 50, 0, 120, 30), box("car", 0.3))
+
+
+def backend(folder: Path, detector: FakeDetector | None = None, **given) -> YoloBackend:
+    changed = given.pop("settings", {})
+    return YoloBackend(
+        settings=settings(folder, **changed),
+        images=given.pop("images", FakeImages()),
+        videos=FakeVideos(),
+        load=given.pop("load", Loader(detector or FakeDetector(SEEN))),
+        make_tracker=lambda kind, fps: FakeTracker(),
+        **given,
+    )
+
+
+def test_a_task_gets_regions_under_the_projects_labels(tmp_path: Path) -> None:
+    yolo, asked = backend(tmp_path), project(BOXES)
+    (found,) = yolo.predict(asked, tasks("a.jpg"), None)
+    assert [(one.region.label, one.region.score) for one in found.regions] == [
+        ("Person", 0.9),
+        ("Car", 0.5),
+    ]
+    assert found.regions[1].region.shape == Box(50, 0, 100, 30)  # cut at the image's edge
+    assert (found.width_px, found.height_px) == (100, 60)
+    assert found.version == yolo.version(asked) == yolo.versions()[0]
+    assert found.version.startswith("yolo-")
+    encoded = encode_prediction(found, asked.config)
+    assert encoded["result"][0]["value"]["rectanglelabels"] == ["Person"]
+
+
+def test_asking_again_computes_nothing_and_gives_the_same_ids(tmp_path: Path) -> None:
+    detector, images = FakeDetector(SEEN), FakeImages()
+    yolo = backend(tmp_path, detector, images=images)
+    first = yolo.predict(project(BOXES), tasks("a.jpg"), None)
+    again = yolo.predict(project(BOXES), tasks("a.jpg"), None)
+    assert first == again
+    assert len(detector.calls) == len(images.reads) == 1
+    other = yolo.predict(project(BOXES), [Task(2, {"image": "a.jpg"})], None)
+    assert {one.id for one in other[0].regions}.isdisjoint(one.id for one in first[0].regions)
+
+
+def test_one_bad_task_costs_none_but_itself(tmp_path: Path, caplog) -> None:
+    good, damaged, odd = PIXELS, np.full_like(PIXELS, 99), np.full_like(PIXELS, 7)
+    images = FakeImages({"1": good, "2": None, "3": damaged, "4": odd, "5": good + 1})
+    yolo = backend(tmp_path, FakeDetector(SEEN, fails_on=7), images=images)
+    asked = [*tasks(*"12345"), Task(6, {"text": "no image"}), Task(7, {"image": 5})]
+    found = yolo.predict(project(BOXES), asked, None)
+    assert [one is not None for one in found] == [True, False, False, False, True, False, False]
+    told = "\n".join(caplog.messages)
+    assert "task 2 is not pre-labelled: 2 is not there; upload it again" in told
+    assert "task 3 is not pre-labelled: the image is damaged" in told
+    assert "yolo11n failed on this image (RuntimeError)" in told
+    assert "nothing under 'image'" in told
+    labelled = list(yolo.label(project(BOXES), asked))
+    assert [one.task.id for one in labelled] == [1, 2, 3, 4, 5, 6, 7]
+    assert isinstance(labelled[1].error, MediaError)
+
+
+def test_no_detection_is_an_empty_answer_for_every_kind(tmp_path: Path) -> None:
+    kinds = {
+        DetectorTask.DETECT: "Rectangle",
+        DetectorTask.SEGMENT: "Polygon",
+        DetectorTask.POSE: "KeyPoint",
+    }
+    for task, tag in kinds.items():
+        xml = f"""{IMAGE}<{tag}Labels name="r" toName="image" model_path="yolo11n.pt">
+        <Label value="person" model_index="0"/></{tag}Labels>"""
+        yolo = backend(tmp_path, FakeDetector((), task=task))
+        (found,) = yolo.predict(project(xml), tasks("a.jpg"), None)
+        assert found.regions == ()
+        assert encode_prediction(found, project(xml).config)["result"] == []
+
+
+def test_a_threshold_of_five_percent_is_one(tmp_path: Path) -> None:
+    weak = FakeDetector((box("car", 0.06), box("car", 0.04)))
+    xml = BOXES.replace('"0.4"', '"0.05"')
+    (found,) = backend(tmp_path, weak).predict(project(xml), tasks("a.jpg"), None)
+    assert [one.region.score for one in found.regions] == [0.06]
+    assert weak.calls[0][1].min_score <= 0.05
+
+
+def test_no_match_is_an_empty_answer_and_a_reason(tmp_path: Path) -> None:
+    detector = FakeDetector(SEEN)
+    yolo = backend(tmp_path, detector)
+    xml = f'{IMAGE}<RectangleLabels name="b" toName="image"><Label value="Tree"/></RectangleLabels>'
+    (found,) = yolo.predict(project(xml), tasks("a.jpg"), None)
+    assert found.regions == ()
+    assert detector.calls == []
+    (reason,) = yolo.check(project(xml).config)
+    assert "no class of fake.pt has a label" in reason
+    assert "predicted_values" in reason
+    (line,) = yolo.describe(project(xml))
+    assert line == (
+        '<RectangleLabels name="b"> ← yolo11n (detect): no class matches a label; no class for '
+        "Tree; 3 classes without a label: person, car, traffic light"
+    )
+
+
+def test_prompts_are_not_ours(tmp_path: Path) -> None:
+    drawn = Interaction((), "image", 100, 60)
+    assert backend(tmp_path).predict(project(BOXES), tasks("a.jpg"), drawn) == [None]
+
+
+@pytest.mark.parametrize(
+    "xml",
+    [
+        "",
+        '<Text name="t" value="$t"/><Choices name="c" toName="t"><Choice value="x"/></Choices>',
+        f'{IMAGE}<RectangleLabels name="b" toName="image" model_skip="true"><Label value="a"/>'
+        "</RectangleLabels>",
+        '<HyperText name="t" value="$t"/><HyperTextLabels name="l" toName="t"><Label value="a"/>'
+        "</HyperTextLabels>",
+    ],
+)
+def test_a_config_without_work(tmp_path: Path, xml: str) -> None:
+    yolo, asked = backend(tmp_path), project(xml)
+    assert yolo.predict(asked, tasks("a.jpg"), None) == [None]
+    assert not yolo.serves(asked)
+    assert yolo.version(asked) == NOTHING
+    assert "Nothing to pre-label" in yolo.check(asked.config)[0]
+    with pytest.raises(BadLabelConfig):
+        list(yolo.label(asked, tasks("a.jpg")))
+
+
+def test_versions_change_with_what_changes_answers(tmp_path: Path) -> None:
+    yolo = backend(tmp_path)
+    first = yolo.version(project(BOXES))
+    assert yolo.version(project(BOXES)) == first
+    others = [
+        yolo.version(project(BOXES.replace("0.4", "0.41"))),
+        yolo.version(project(BOXES.replace('"Car"', '"Car" predicted_values="truck"'))),
+        yolo.version(project(BOXES.replace('name="box"', 'name="box" model_iou="0.5"'))),
+        backend(tmp_path, settings={"polygon_tolerance_px": 2.0}).version(project(BOXES)),
+    ]
+    (tmp_path / "models" / "yolo11n.pt").write_bytes(b"other weights")
+    others.append(yolo.version(project(BOXES)))
+    assert len({first, *others}) == 6
+    assert yolo.versions()[0] == others[-1]
+    # What an annotator sees only is no matter.
+    assert yolo.version(project(BOXES.replace("Image name", 'Image zoom="true" name'))) in others
+
+
+def test_without_weights_nothing_is_stored_and_everything_is_told(tmp_path: Path, caplog) -> None:
+    yolo, asked = backend(tmp_path), project(BOXES)
+    (tmp_path / "models" / "yolo11n.pt").unlink()
+    assert yolo.predict(asked, tasks("a.jpg"), None) == [None]
+    assert yolo.version(asked) == yolo.version(None) == NO_WEIGHTS
+    assert not yolo.serves(asked)
+    cure = "labelpilot weights get yolo11n"
+    assert cure in caplog.text
+    assert cure in yolo.check(asked.config)[0]
+    assert cure in yolo.describe(asked)[0]
+    with pytest.raises(ModelMissing, match=cure):
+        list(yolo.label(asked, tasks("a.jpg")))
+
+
+def test_while_the_default_is_downloaded_nothing_is_stored(tmp_path: Path) -> None:
+    import threading
+
+    may_arrive, fetched = threading.Event(), []
+
+    def fetch(weights, folder: Path) -> Path:
+        fetched.append(weights.name)
+        assert may_arrive.wait(20)
+        (folder / weights.file).write_bytes(b"weights")
+        return folder / weights.file
+
+    yolo = backend(tmp_path, settings={"download_weights": True}, fetch=fetch)
+    (tmp_path / "models" / "yolo11n.pt").unlink()
+    asked = project(BOXES)
+    assert yolo.predict(asked, tasks("a.jpg"), None) == [None]
+    assert yolo.version(asked) == NO_WEIGHTS
+    may_arrive.set()
+    (labelled,) = yolo.label(asked, tasks("a.jpg"))  # a job waits for it
+    assert labelled.prediction.version not in (NO_WEIGHTS, NOTHING)
+    assert fetched == ["yolo11n"]
+
+
+def test_a_download_that_failed_is_not_repeated(tmp_path: Path) -> None:
+    tries = []
+
+    def fetch(weights, folder: Path) -> Path:
+        tries.append(weights.name)
+        raise ModelMissing("there is no network")
+
+    yolo = backend(tmp_path, settings={"download_weights": True}, fetch=fetch)
+    (tmp_path / "models" / "yolo11n.pt").unlink()
+    with pytest.raises(ModelMissing):
+        list(yolo.label(project(BOXES), tasks("a.jpg")))
+    for _ in range(3):
+        assert yolo.predict(project(BOXES), tasks("a.jpg"), None) == [None]
+    assert tries == ["yolo11n"]
+
+
+def test_what_takes_too_long_follows_in_the_background(tmp_path: Path) -> None:
+    background = FakeBackground()
+    images = FakeImages({str(number): PIXELS + number for number in range(50)})
+    yolo = backend(
+        tmp_path, images=images, background=background, settings={"answer_within_s": 1e-6}
+    )
+    list(yolo.label(project(BOXES), tasks("0")))  # the model is loaded
+    asked = tasks(*map(str, range(50)))
+    found = yolo.predict(project(BOXES), asked, None)
+    ready = [one is not None for one in found]
+    assert 0 < sum(ready) < 50
+    ((version, ids),) = background.left
+    assert version == yolo.version(project(BOXES))
+    assert ids == [task.id for task, is_ready in zip(asked, ready, strict=True) if not is_ready]
+    background.waiting = ids
+    again = yolo.predict(project(BOXES), asked[sum(ready) :], None)
+    assert again == [None] * len(ids)
+    assert len(background.left) == 1
+
+
+def test_many_tasks_take_few_batches(tmp_path: Path) -> None:
+    detector = FakeDetector(SEEN)
+    images = FakeImages({str(number): PIXELS + number for number in range(60)})
+    yolo = backend(tmp_path, detector, images=images)
+    found = yolo.predict(project(BOXES), tasks(*map(str, range(60))), None)
+    assert all(found)
+    assert sum(count for count, _ in detector.calls) == 60
+    assert max(count for count, _ in detector.calls) <= 16
+
+
+def test_who_stops_asking_stops_the_work(tmp_path: Path) -> None:
+    asked = []
+
+    def endless():
+        number = 0
+        while True:
+            number += 1
+            asked.append(number)
+            yield Task(number, {"image": "a.jpg"})
+
+    labelled = backend(tmp_path).label(project(BOXES), endless())
+    assert next(labelled).task.id == 1
+    labelled.close()
+    assert len(asked) < 100
+
+
+def test_videos_always_follow_in_the_background(tmp_path: Path) -> None:
+    background = FakeBackground()
+    yolo, asked = backend(tmp_path, background=background), project(CLIP)
+    assert yolo.predict(asked, tasks("a.mp4", key="video"), None) == [None]
+    assert [ids for _, ids in background.left] == [[1]]
+    told = []
+    (labelled,) = yolo.label(
+        asked,
+        tasks("a.mp4", key="video"),
+        progress=lambda task, done, in_all: told.append((task.id, done, in_all)),
+    )
+    way, _other = labelled.prediction.regions
+    assert isinstance(way, PlacedTrack)
+    assert (way.track.label, way.control) == ("Car", "way")
+    assert labelled.prediction.clip.frames == 10
+    assert told[-1] == (1, 10, 10)
+    assert encode_prediction(labelled.prediction, asked.config)["result"]
+
+
+def test_one_seg_model_fills_three_controls_in_one_run(tmp_path: Path) -> None:
+    labels = '<Label value="person"/>'
+    xml = IMAGE + "".join(
+        f'<{tag} name="{tag}" toName="image" model_path="yolo11n.pt">{labels}</{tag}>'
+        for tag in ("RectangleLabels", "PolygonLabels", "BrushLabels")
+    )
+    detector = FakeDetector((), task=DetectorTask.SEGMENT)
+    backend(tmp_path, detector).predict(project(xml), tasks("a.jpg"), None)
+    assert len(detector.calls) == 1
+
+
+def test_two_images_of_a_task_keep_their_sizes(tmp_path: Path) -> None:
+    images = FakeImages({"a": PIXELS, "b": np.zeros((200, 300, 3), np.uint8)})
+    xml = "".join(
+        f'<Image name="{name}" value="${name}"/><RectangleLabels name="r{name}" toName="{name}">'
+        '<Label value="person"/></RectangleLabels>'
+        for name in "ab"
+    )
+    yolo, asked = backend(tmp_path, images=images), project(xml)
+    (found,) = yolo.predict(asked, [Task(1, {"a": "a", "b": "b"})], None)
+    assert [one.size_px for one in found.regions] == [(100, 60), (300, 200)]
+    widths = [item["original_width"] for item in encode_prediction(found, asked.config)["result"]]
+    assert widths == [100, 300]
+    (only,) = yolo.predict(asked, [Task(2, {"b": "b"})], None)  # a task need not have both
+    assert [one.control for one in only.regions] == ["rb"]
+
+
+def test_a_bad_attribute_costs_only_its_control(tmp_path: Path) -> None:
+    xml = (
+        BOXES
+        + """<Choices name="c" toName="image" model_score_threshold="high">
+    <Choice value="x"/></Choices>"""
+    )
+    yolo = backend(tmp_path)
+    (found,) = yolo.predict(project(xml), tasks("a.jpg"), None)
+    assert len(found.regions) == 2
+    (problem,) = [one for one in yolo.check(project(xml).config) if "high" in one]
+    assert '<Choices name="c"> has model_score_threshold="high"' in problem
+
+
+def test_a_model_of_another_kind_is_told(tmp_path: Path) -> None:
+    xml = BOXES.replace("Rectangle", "Polygon").replace(
+        'name="box"', 'name="p" model_path="yolo11n.pt"'
+    )
+    yolo, asked = backend(tmp_path), project(xml)
+    assert yolo.predict(asked, tasks("a.jpg"), None) == [None]
+    (problem,) = yolo.check(asked.config)
+    assert "is a detect model and gives no polygons; let model_path name a segment model" in problem
