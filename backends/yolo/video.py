@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
@@ -73,12 +72,6 @@ def _inside(detection: Detection, frame: Image) -> Detection | None:
     box = detection.box
     if box is None or detection.rotated is not None:
         return detection
-    with suppress(ValueError):
-        cut = Box(
-            max(box.x0, 0.0),
-            max(box.y0, 0.0),
-            min(box.x1, float(frame.width_px)),
-            min(box.y1, float(frame.height_px)),
-        )
-        return replace(detection, box=cut)
-    return None
+    x0, y0 = max(box.x0, 0.0), max(box.y0, 0.0)
+    x1, y1 = min(box.x1, float(frame.width_px)), min(box.y1, float(frame.height_px))
+    return replace(detection, box=Box(x0, y0, x1, y1)) if x1 > x0 and y1 > y0 else None
