@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -34,9 +35,46 @@ class Outline:
     width_px: int
     height_px: int
 
+    def __post_init__(self) -> None:
+        shape, dtype = self.values.shape, self.values.dtype
+        if dtype != np.float32 or len(shape) != 2 or 0 in shape:
+            raise ValueError(f"an outline is (h, w) float32, not {shape} {dtype}")
+
     def mask(self, within: Box) -> Mask:
-        """The full-size mask, nothing outside `within`."""
-        raise NotImplementedError
+        """The full-size mask, nothing outside `within`; costs as much as `within` is large."""
+        pixels = np.zeros((self.height_px, self.width_px), np.bool_)
+        # A pixel is inside if its middle is.
+        x0, x1 = (_first(x, self.width_px) for x in (within.x0, within.x1))
+        y0, y1 = (_first(y, self.height_px) for y in (within.y0, within.y1))
+        height, width = self.values.shape
+        rows = (np.arange(y0, y1) + 0.5) * height / self.height_px
+        columns = (np.arange(x0, x1) + 0.5) * width / self.width_px
+        # Between two values the edge lies where their log-odds cross 0, not where they cross 0.5.
+        odds = self.values.clip(1e-6, 1 - 1e-6)
+        pixels[y0:y1, x0:x1] = sampled(np.log(odds / (1 - odds)), rows, columns) > 0
+        return Mask(pixels)
+
+
+def sampled(
+    values: NDArray[np.float32], rows: NDArray[np.float64], columns: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """(..., h, w) between its cells' middles: (a,) and (b,) -> (..., a, b), linear.
+
+    Cell (column, row) covers [column, column + 1) as a pixel does; the edge goes on outside.
+    """
+    for axis, places in ((-1, columns), (-2, rows)):
+        last = values.shape[axis] - 1
+        at = (places - 0.5).clip(0, last)
+        low = at.astype(np.intp)
+        part = (at - low).astype(np.float32)
+        part = part if axis == -1 else part[:, None]
+        near = values.take(low, axis)
+        values = near + (values.take((low + 1).clip(max=last), axis) - near) * part
+    return values
+
+
+def _first(edge: float, size: int) -> int:
+    return min(max(math.ceil(edge - 0.5), 0), size)
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,6 +28,12 @@ def small_sam() -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_yolo() -> Path:
+    """The folder of the checkpoints of `tests/small_yolo.py`: `detect.pt`, `pose.pt` and so on."""
+    return Path(__file__).with_name("small_yolo")
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """Real data and weights beside the repository; they are no part of it."""
     folder = Path(__file__).parents[2] / "shared"

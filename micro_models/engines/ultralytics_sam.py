@@ -1,18 +1,17 @@
-"""MobileSAM and SAM 2.1 out of ultralytics' builders: the one file that imports ultralytics.
+"""MobileSAM and SAM 2.1 out of ultralytics' builders.
 
-ultralytics is AGPL-3.0 and optional. Only its torch modules are used, none of its predictors
-(they keep the image between calls) and none of its downloads.
+Only its torch modules are used, none of its predictors (they keep the image between calls).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
 
+from micro_models.engines import ultralytics_runtime
 from micro_models.engines.checkpoints import CheckpointError
 from micro_models.engines.sam_decoder import Decoder
 from micro_models.engines.sam_spec import Spec
@@ -34,7 +33,7 @@ def build(tensors: Mapping[str, Tensor], model: str | None) -> tuple[Spec, Encod
     `model` is only named in errors: the tensors tell which model it is. Errors: `CheckpointError`
     for an unknown size or where ultralytics is missing, RuntimeError where tensors do not fit.
     """
-    builders = _builders()
+    builders = ultralytics_runtime.module("models.sam.build")
     if "image_encoder.patch_embed.seq.0.c.weight" in tensors:
         sam = builders.build_mobile_sam()
         _fill(sam, tensors)
@@ -141,18 +140,3 @@ def _fill(sam: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             "get the official file again"
         )
     sam.eval().requires_grad_(requires_grad=False)
-
-
-def _builders() -> ModuleType:
-    # Set before the import, which reads them: never install, never ask the network.
-    os.environ["YOLO_AUTOINSTALL"] = "false"
-    os.environ["YOLO_OFFLINE"] = "true"
-    os.environ.setdefault("YOLO_VERBOSE", "false")
-    try:
-        from ultralytics.models.sam import build as builders
-    except ImportError as error:
-        raise CheckpointError(
-            "MobileSAM and SAM 2.1 need ultralytics, which is not installed: "
-            'pip install "labelpilot[ultralytics]"'
-        ) from error
-    return builders  # type: ignore[no-any-return]
