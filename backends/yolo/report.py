@@ -31,7 +31,7 @@ def lines(runs: Sequence[Run], loaded: Loaded) -> list[str]:
         filled = {id(one.target): one for one in prepare(run, detector).fillings}
         for target in run.targets:
             filling = filled.get(id(target))
-            told = filling.labels if filling else _unfit(target, detector)
+            told = filling.labels if filling else _unfit(run, target, detector)
             found.append(f"{target} ← {run.model[:80]} ({detector.task}): {told}")
     return found
 
@@ -47,16 +47,16 @@ def findings_of_run(run: Run, detector: Detector) -> list[str]:
     ready = prepare(run, detector)
     fit = {id(filling.target) for filling in ready.fillings}
     found = [
-        f"{target} is not pre-labelled: {_unfit(target, detector)}."
+        f"{target} is not pre-labelled: {_unfit(run, target, detector)}."
         for target in run.targets
         if id(target) not in fit
     ]
     for filling in ready.fillings:
-        found += _mapping_problems(filling, detector)
+        found += _mapping_problems(run, filling, detector)
     return found
 
 
-def _mapping_problems(filling: Filling, detector: Detector) -> Iterator[str]:
+def _mapping_problems(run: Run, filling: Filling, detector: Detector) -> Iterator[str]:
     target, labels = filling.target, filling.labels
     if not labels.labels:
         cure = (
@@ -66,13 +66,13 @@ def _mapping_problems(filling: Filling, detector: Detector) -> Iterator[str]:
             else 'write predicted_values="class, class" on a label'
         )
         yield (
-            f"{target} stays empty: no class of {detector.name} has a label "
+            f"{target} stays empty: no class of {run.model[:80]} has a label "
             f"(it knows {shortened(detector.labels)}); {cure}."
         )
         return
     if labels.labels_without_class:
         yield (
-            f"{target}: no class for {shortened(labels.labels_without_class)} in {detector.name}; "
+            f"{target}: no class for {shortened(labels.labels_without_class)} in {run.model[:80]}; "
             "give the label predicted_values, or leave it to people."
         )
     for one in labels.ambiguous:
@@ -83,9 +83,9 @@ def _mapping_problems(filling: Filling, detector: Detector) -> Iterator[str]:
         )
 
 
-def _unfit(target: Target, detector: Detector) -> str:
+def _unfit(run: Run, target: Target, detector: Detector) -> str:
     wanted = " or ".join(task.value for task in target.kind.tasks)
     return (
-        f"{detector.name} is a {detector.task} model and gives no {target.kind.value}; "
+        f"{run.model[:80]} is a {detector.task} model and gives no {target.kind.value}; "
         f"let model_path name a {wanted} model"
     )

@@ -162,7 +162,7 @@ class ModelShelf:
             detector = self._load_model(path)
         except CheckpointError as error:
             raise ModelMissing(f"{path.name} cannot be used: {error}") from error
-        log.info("model %s on %s: %s", detector.name, detector.device, detector.task)
+        log.info("model %s: %s", detector.name, detector.task)
         log.info("its classes: %s", ", ".join(detector.labels))
         with self._lock:
             self._put_away(coming=detector.nbytes)

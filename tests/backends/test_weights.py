@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from backends.errors import ModelMissing
+from backends.sam.engine import find_checkpoint
+from backends.settings import Settings
 from backends.weights import REGISTRY, Weights, download, fetch, listing, named
+from micro_models.detections import DetectorTask
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
 
@@ -162,7 +165,8 @@ def test_a_folder_that_cannot_be_written(host: Host, tmp_path: Path) -> None:
 
 
 def test_the_registry_is_well_formed(tmp_path: Path) -> None:
-    assert len({weights.name for weights in REGISTRY}) == len(REGISTRY) == 8
+    assert len({weights.name for weights in REGISTRY}) == len(REGISTRY)
+    assert len({weights.sha256 for weights in REGISTRY}) == len(REGISTRY)
     for entry in REGISTRY:
         assert re.fullmatch("[0-9a-f]{64}", entry.sha256)
         assert entry.url.startswith("https://")
@@ -172,3 +176,25 @@ def test_the_registry_is_well_formed(tmp_path: Path) -> None:
     assert [entry.name for entry, here in listing(tmp_path) if here] == ["mobile_sam"]
     with pytest.raises(ModelMissing, match="known are sam2"):
         download("sam_vit_x", tmp_path)
+
+
+def test_every_task_of_a_yolo_has_checkpoints_the_smallest_last(tmp_path: Path) -> None:
+    (tmp_path / "yolo11n-seg.pt").touch()
+    for task in DetectorTask:
+        entries = [entry for entry, _ in listing(tmp_path, task=task)]
+        assert [entry.size_mb for entry in entries] == sorted(
+            (entry.size_mb for entry in entries), reverse=True
+        )
+        assert entries[-1].name.startswith("yolo11n")
+        assert all(entry.extra == "ultralytics" for entry in entries)
+    assert [entry.name for entry, here in listing(tmp_path, task="segment") if here] == [
+        "yolo11n-seg"
+    ]
+
+
+def test_a_yolo_is_no_model_for_clicks(tmp_path: Path) -> None:
+    (tmp_path / "yolo11n-seg.pt").touch()
+    settings = Settings(_env_file=None, data_dir=tmp_path, model_dir=tmp_path)
+    assert find_checkpoint(settings) is None
+    (tmp_path / "mobile_sam.pt").touch()
+    assert find_checkpoint(settings) == tmp_path / "mobile_sam.pt"
