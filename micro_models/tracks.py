@@ -85,17 +85,6 @@ def thin(key_frames: Sequence[KeyFrame], *, min_iou: float) -> list[KeyFrame]:
     return kept
 
 
-def at_rate(track: Track, *, fps: float, to_fps: float) -> Track:
-    """The same way in frames of another rate; of key frames that meet, the last counts.
-
-    Label Studio's timeline counts in the `frameRate` of the <Video> tag, whatever the file's is.
-    """
-    keys = {round(key.frame * to_fps / fps): key for key in track.key_frames}
-    return replace(
-        track, key_frames=tuple(replace(key, frame=frame) for frame, key in keys.items())
-    )
-
-
 def from_detections(
     sightings: Iterable[tuple[int, Detection]],
     *,

@@ -30,11 +30,11 @@ def track_video(
 ) -> list[Track]:
     """The tracks of all objects in all of the clip, in order of their first frame.
 
-    `tracker` is fresh, made for `video.clip.fps`. An object must once have been seen with
-    `options.min_score`; weaker sightings only carry it on. Of boxes of several classes over one
-    another the best is taken. Between key frames the IoU with what was seen is at least `min_iou`.
-    `progress` is told after every few frames; what it raises ends the work. Memory does not grow
-    with the clip, but for the key frames. Errors: `MediaError`.
+    `tracker` is fresh, made for `video.clip.fps` and `options.min_score`. An object must once have
+    been seen with that score; weaker sightings only carry it on. Of boxes of several classes over
+    one another the best is taken. Between key frames the IoU with what was seen is at least
+    `min_iou`. `progress` is told after every few frames; what it raises ends the work. Memory does
+    not grow with the clip, but for the key frames. Errors: `MediaError`.
     """
     frames_in_all = video.clip.frames
     max_gap = round(_MAX_GAP_S * video.clip.fps)

@@ -13,7 +13,6 @@ from micro_models.tracks import (
     KeyFrame,
     Track,
     TrackBuilder,
-    at_rate,
     from_detections,
     interpolate,
     thin,
@@ -223,17 +222,3 @@ class TestFromDetections:
             box = interpolate(track, frame)
             assert isinstance(box, Box)
             assert box_iou(box, square(0.5 * frame)) > 0.9
-
-
-class TestAtRate:
-    track = Track("car", (KeyFrame(0, square(0)), KeyFrame(30, square(30), enabled=False)))
-
-    def test_the_same_moments_in_frames_of_another_rate(self) -> None:
-        slower = at_rate(self.track, fps=30, to_fps=24)
-        assert [(key.frame, key.enabled) for key in slower.key_frames] == [(0, True), (24, False)]
-        assert at_rate(self.track, fps=30, to_fps=30) == self.track
-
-    def test_of_key_frames_that_meet_the_last_counts(self) -> None:
-        keys = tuple(KeyFrame(frame, square(frame), enabled=frame != 3) for frame in range(4))
-        slower = at_rate(Track("car", keys), fps=30, to_fps=5)
-        assert slower.key_frames == (KeyFrame(0, square(3), enabled=False),)

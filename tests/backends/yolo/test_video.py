@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -271,3 +272,53 @@ class TestAsked:
         assert len(track(video)) == 2
         with pytest.raises(Exception, match="has left the cache"):
             track(gone)
+
+
+def expected_tracks(shared: Path) -> list[dict[int, Box]]:
+    """The boxes by frame of each person whom the peer's large model tracked."""
+    folder = shared / "data" / "label-studio" / "ml-backend-yolo-tests"
+    results = json.loads((folder / "opossum_snow_short_1.json").read_text())[0]["result"]
+    return [
+        {
+            key["frame"] - 1: Box(
+                12.8 * key["x"],
+                7.2 * key["y"],
+                12.8 * (key["x"] + key["width"]),
+                7.2 * (key["y"] + key["height"]),
+            )
+            for key in result["value"]["sequence"]
+        }
+        for result in results
+    ]
+
+
+def overlap(found: Track, expected: dict[int, Box]) -> float:
+    """The mean IoU over the expected frames, 0 where the object is off."""
+    shown = {frame: interpolate(found, frame) for frame in expected}
+    ious = [
+        box_iou(box, expected[frame]) if isinstance(box, Box) else 0.0
+        for frame, box in shown.items()
+    ]
+    return sum(ious) / len(ious)
+
+
+@pytest.mark.parametrize("kind", ["bytetrack", "botsort"])
+def test_real_people_are_tracked_as_by_the_peer(shared: Path, tmp_path: Path, kind: str) -> None:
+    from micro_models.engines.yolo import load_yolo
+    from micro_models.engines.yolo_tracker import make_tracker
+
+    weights = shared / "weights" / "yolo11n_256_quant_detect_coco80-st.tflite"
+    detector = load_yolo(weights, device="cpu", cache_dir=tmp_path, task=DetectorTask.DETECT)
+    clip = shared / "data" / "label-studio" / "ml-backend-yolo-tests" / "opossum_snow_short.mp4"
+    video = Clips().locate_video(str(clip), "1.1")
+    tracker = make_tracker(kind, fps=video.clip.fps, min_score=0.25)
+    found = track(video, detector, tracker, min_score=0.25, classes=frozenset({"person"}))
+    assert {one.label for one in found} == {"person"}
+    # Two people walk through the first scene, which is cut off after 29 of 35 frames.
+    for expected in expected_tracks(shared)[:2]:
+        assert (min(expected), max(expected)) == (0, 28)
+        best = max(found, key=lambda one: overlap(one, expected))
+        assert overlap(best, expected) > 0.75
+        assert best.key_frames[-1].frame == 28
+        assert not best.key_frames[-1].enabled
+        assert len(best.key_frames) < len(expected)
