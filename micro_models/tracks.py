@@ -142,7 +142,7 @@ class TrackBuilder:
         run = [*self._run[:-1], replace(last, enabled=last.frame >= clip_frames - 1)]
         label = max(self._votes, key=self._votes.__getitem__)
         keys = self._kept + thin(run, min_iou=self._min_iou)
-        return Track(label, tuple(keys), self._scores / self._seen)
+        return Track(label, tuple(keys), min(self._scores / self._seen, 1.0))
 
     def _go_on(self, frame: int, last: KeyFrame) -> None:
         """End the run where a long gap begins; thin it when it is long."""

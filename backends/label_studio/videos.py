@@ -61,8 +61,10 @@ def measure(path: Path, *, max_megapixels: float, name: str) -> tuple[int, int, 
         first, first_s, last, last_s = 0, 0.0, 0, 0.0
         for number, time_s in _grabbed(capture):
             if not shape:
-                shape = capture.retrieve()[1].shape
-                first, first_s, last_s = number, time_s, time_s
+                decoded, pixels = capture.retrieve()
+                if not decoded:
+                    continue
+                shape, first, first_s, last_s = pixels.shape, number, time_s, time_s
             last, last_s = number, max(last_s, time_s)
     if not shape:
         raise MediaError(f"no picture of {name} can be decoded", advice=_CURE)
@@ -78,7 +80,7 @@ def read_frames(file: VideoFile, *, name: str) -> Iterator[Image]:
     """All of `file.clip.frames`, one by one. Errors: `MediaError` if there is none."""
     given, image = 0, None
     with _opened(file.path, name) as capture:
-        for slot, following in _pictures(capture, file):
+        for slot, following in _pictures(capture, file.clip.fps):
             if image is not None:
                 for _ in range(given, min(slot, file.clip.frames)):
                     yield image
@@ -90,17 +92,16 @@ def read_frames(file: VideoFile, *, name: str) -> Iterator[Image]:
         yield image
 
 
-def _pictures(capture: cv2.VideoCapture, file: VideoFile) -> Iterator[tuple[int, Image]]:
+def _pictures(capture: cv2.VideoCapture, fps: float) -> Iterator[tuple[int, Image]]:
     """Each picture and the frame from which it is shown; these never fall."""
     first_s: float | None = None
-    latest, size = 0, (file.width_px, file.height_px)
+    latest = 0
     for _, time_s in _grabbed(capture):
-        pixels = capture.retrieve()[1]
-        if first_s is None:
-            first_s = time_s
-        latest = max(latest, _slot(time_s - first_s, file.clip.fps))
-        if (pixels.shape[1], pixels.shape[0]) != size:  # some streams change on their way
-            pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        decoded, pixels = capture.retrieve()
+        if not decoded:
+            continue
+        first_s = time_s if first_s is None else first_s
+        latest = max(latest, _slot(time_s - first_s, fps))
         yield latest, Image(np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8))
 
 
