@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page
+from playwright.sync_api import TimeoutError as TooLate
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_ARGS = [
@@ -33,10 +34,37 @@ PAGE_POINT = """([x, y]) => {
   ];
 }"""
 
+# A video is ready once the editor knows its length.
+SHOWN = """() => {
+  const annotation = window.Htx && !Htx.isLoading && Htx.annotationStore.selected;
+  return annotation && annotation.parent_prediction && annotation.objects.every(o =>
+    o.type === 'image' ? o.stageWidth > 1 : o.type !== 'video' || o.length > 1);
+}"""
+
 FOUND = """(open) => {
   const annotation = Htx.annotationStore.selected;
   const found = open ? [...annotation.suggestions.values()] : annotation.regionStore.regions;
   return found.map(r => ({id: r.cleanId, type: r.type, labels: [...r.labels]}));
+}"""
+
+
+# In the order of the config, not of the prediction.
+CHOSEN = """() => [...Htx.annotationStore.selected.names.values()]
+  .filter(tag => ['choices', 'taxonomy'].includes(tag.type))
+  .flatMap(tag => JSON.parse(JSON.stringify(tag.selectedValues())))"""
+
+
+FRAME = """async (number) => {
+  const annotation = Htx.annotationStore.selected;
+  const video = document.querySelector('video');
+  const sought = new Promise(done => video.addEventListener('seeked', done, {once: true}));
+  const tag = annotation.objects.find(o => o.type === 'video');
+  if (tag.frame !== number) { tag.setFrame(number); await sought; }
+  const canvas = new OffscreenCanvas(3, 3).getContext('2d');
+  canvas.drawImage(video, 0, 0, 3, 3);
+  const seen = annotation.regionStore.regions.filter(r => r.isInLifespan(number));
+  const boxes = seen.map(r => [r.cleanId, r.getShape(number)]).filter(([id, box]) => box);
+  return [canvas.getImageData(1, 1, 1, 1).data[1], Object.fromEntries(boxes)];
 }"""
 
 
@@ -59,6 +87,13 @@ class Editor:
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
+        self.errors: list[str] = []
+        page.on("pageerror", lambda error: self.errors.append(f"{error}"))
+        page.on("console", self._listen)
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(f"{message.text} ({message.location.get('url')})")
 
     def open(self, project: int, task: int, *, auto_accept: bool = False) -> None:
         """Open a task with auto-annotation on."""
@@ -67,6 +102,17 @@ class Editor:
         self.page.locator("[data-testid=bottombar-auto-annotation-toggle]").check(force=True)
         accept = self.page.locator("[data-testid=bottombar-auto-accept-toggle]")
         accept.set_checked(auto_accept, force=True)
+
+    def show(self, project: int, task: int) -> None:
+        """Open a task and wait until its prediction has become an annotation."""
+        self.page.goto(f"{self.url}/projects/{project}/data?task={task}")
+        self.page.wait_for_function(READY, timeout=30_000)
+        try:
+            self.page.wait_for_function(SHOWN, timeout=5_000)
+        except TooLate:
+            # While it makes a project's first tab, the page may lose the task's predictions.
+            self.page.reload()
+            self.page.wait_for_function(SHOWN, timeout=30_000)
 
     def click(self, x: float, y: float, label: str, *, keys: tuple[str, ...] = ()) -> None:
         """A smart key point, `keys` held: ("Alt",) is negative, ("Control",) inside a region."""
@@ -119,6 +165,15 @@ class Editor:
     def regions(self) -> list[dict[str, Any]]:
         """What is on the image, open prompts included: id, type, labels."""
         return list(self.page.evaluate(FOUND, False))
+
+    def chosen(self) -> list[Any]:
+        """What is chosen in all `<Choices>` and `<Taxonomy>`."""
+        return list(self.page.evaluate(CHOSEN))
+
+    def frame(self, number: int) -> tuple[int, dict[str, dict[str, float]]]:
+        """Go to a frame of a video: how bright its middle is, and the boxes on it by id."""
+        grey, boxes = self.page.evaluate(FRAME, number)
+        return grey, boxes
 
     def suggestions(self) -> list[dict[str, Any]]:
         """What waits for acceptance: id, type, labels."""
