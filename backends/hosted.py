@@ -33,7 +33,10 @@ log = logging.getLogger(__name__)
 
 @cache
 def _services() -> Services:
-    return make_services(Settings())
+    made = make_services(Settings())
+    made.engine.start()
+    made.jobs.start()
+    return made
 
 
 _first = threading.Lock()

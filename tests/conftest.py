@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.label_studio_server import LabelStudioServer, program
+
+# Servers that tests start fetch no weights by themselves; a test of that says so.
+os.environ["LABELPILOT_DOWNLOAD_WEIGHTS"] = "false"
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from backends.interface import (
     AnnotationEvent,
@@ -13,34 +14,63 @@ from backends.interface import (
     Project,
     Task,
 )
+from backends.label_studio.config import prompt_controls
+
+# Label Studio asks for as many tasks at once when they are opened, for more when a person
+# retrieves predictions. Only what is opened is worth preparing for clicks.
+OPENED = 2
+
+
+class PrelabellingBackend(Backend, Protocol):
+    """A backend that labels tasks without being prompted, where it can."""
+
+    def serves(self, project: Project) -> bool:
+        """Whether it has both a model and a control to fill; answers at once."""
+
+    def fills(self, config: LabelConfig) -> bool:
+        """Whether there is a control to fill, model or not."""
 
 
 class Copilot:
-    """Sends prompts to the segmenter, tells every backend of every event."""
+    """Sends prompts to the segmenter, the rest to the pre-labeller; tells both of every event."""
 
     name = ""
 
-    def __init__(self, *, segmenter: Backend) -> None:
+    def __init__(self, *, segmenter: Backend, prelabeller: PrelabellingBackend) -> None:
         self._segmenter = segmenter
+        self._prelabeller = prelabeller
 
     def version(self, project: Project | None) -> str:
-        """The segmenter's version."""
+        """The version that stored predictions carry: the pre-labeller's where it serves.
+
+        Answers to prompts carry the segmenter's; Label Studio does not store those.
+        """
+        if project is not None and self._prelabeller.serves(project):
+            return self._prelabeller.version(project)
         return self._segmenter.version(project)
 
     def versions(self) -> Sequence[str]:
-        """The segmenter's versions."""
-        return self._segmenter.versions()
+        """The versions of both."""
+        return [*self._segmenter.versions(), *self._prelabeller.versions()]
 
     def check(self, config: LabelConfig) -> Sequence[str]:
-        """What in the label config cannot be served."""
-        return self._segmenter.check(config)
+        """What keeps clicks or pre-labels from working; a project may want only one of them."""
+        prompts, fills = prompt_controls(config), self._prelabeller.fills(config)
+        clicks = self._segmenter.check(config) if prompts or not fills else ()
+        labels = self._prelabeller.check(config) if fills or not prompts else ()
+        return [*clicks, *labels]
 
     def predict(
         self, project: Project, tasks: Sequence[Task], interaction: Interaction | None
     ) -> Sequence[Prediction | None]:
-        """Answer prompts; without prompts nothing is stored yet."""
-        return self._segmenter.predict(project, tasks, interaction)
+        """Answer prompts; without prompts label the tasks, and prepare those for clicks."""
+        if interaction is not None:
+            return self._segmenter.predict(project, tasks, interaction)
+        if len(tasks) <= OPENED:
+            self._segmenter.predict(project, tasks, None)
+        return self._prelabeller.predict(project, tasks, None)
 
     def notify(self, event: AnnotationEvent) -> None:
         """Pass the event on."""
         self._segmenter.notify(event)
+        self._prelabeller.notify(event)

@@ -71,13 +71,21 @@ LoadEngine = Callable[[Settings], Segmenter]
 
 
 class EngineSlot:
-    """The engine, once it is there. Requests ask; loading happens in a thread of its own."""
+    """The engine, once it is there. Requests ask; loading happens in a thread of its own.
+
+    Nothing is loaded before `start`, or before somebody waits for it.
+    """
 
     def __init__(self, settings: Settings, load: LoadEngine = load_engine) -> None:
         self._settings = settings
         self._load_engine = load
         self._future: Future[Segmenter] = Future()
-        threading.Thread(target=self._load, name="load-engine", daemon=True).start()
+        self._started = threading.Lock()
+
+    def start(self) -> None:
+        """Begin to load; returns at once."""
+        if self._started.acquire(blocking=False):
+            threading.Thread(target=self._load, name="load-engine", daemon=True).start()
 
     def _load(self) -> None:
         try:
@@ -104,6 +112,7 @@ class EngineSlot:
 
     def wait(self) -> Segmenter:
         """The engine; waits while it loads. Errors: `ModelMissing`."""
+        self.start()
         try:
             return self._future.result(timeout=CLICK_WAITS_S)
         except FutureTimeout:

@@ -36,6 +36,8 @@ def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = app.state.services = make_services(settings, load)
+        services.engine.start()
+        services.jobs.start()
         try:
             yield
         finally:
@@ -51,6 +53,9 @@ def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
     )
     app.include_router(protocol_router(lambda services: services.copilot), tags=["everything"])
     app.include_router(protocol_router(lambda services: services.sam), prefix="/sam", tags=["sam"])
+    app.include_router(
+        protocol_router(lambda services: services.yolo), prefix="/yolo", tags=["yolo"]
+    )
     app.add_exception_handler(LabelpilotError, _told)
     app.add_exception_handler(HTTPException, _http_error)
     app.middleware("http")(_note)
@@ -61,7 +66,7 @@ def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
             BasicAuth,
             user=user,
             password=password,
-            open_paths=frozenset({"/health", "/sam/health"}),
+            open_paths=frozenset({"/health", "/sam/health", "/yolo/health"}),
         )
     return app
 

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backends.copilot.model import Copilot
 from backends.errors import BadRequest, StateError
 from backends.interface import Backend, LabelConfig, Project, Task
+from backends.jobs.jobs import Jobs
 from backends.label_studio.client import LabelStudios, next_tasks
 from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.media import MediaStore
@@ -23,6 +24,7 @@ from backends.sam.model import NextTasks, SamBackend
 from backends.serving.journal import Journal
 from backends.serving.work import Lane
 from backends.settings import Settings
+from backends.yolo.model import YoloBackend
 
 MEGABYTE = 1_000_000
 # A bulk request may take all of Label Studio's patience; two at a time leave cores for clicks.
@@ -40,7 +42,9 @@ class Services:
     engine: EngineSlot
     embeddings: EmbeddingCache
     sam: SamBackend
+    yolo: YoloBackend
     copilot: Copilot
+    jobs: Jobs
     journal: Journal
     clicks: Lane
     bulk: Lane
@@ -48,7 +52,7 @@ class Services:
     @property
     def backends(self) -> tuple[Backend, ...]:
         """What is served, the one URL that does everything first."""
-        return (self.copilot, self.sam)
+        return (self.copilot, self.sam, self.yolo)
 
     def project(self, key: str, label_config: str | None) -> Project:
         """A project with its label config: the request's own, else what /setup brought.
@@ -68,6 +72,7 @@ class Services:
     def close(self) -> None:
         """Stop threads; what is being computed is finished."""
         logging.getLogger().removeHandler(self.journal)
+        self.jobs.close()
         self.sam.close()
         self.clicks.close()
         self.bulk.close()
@@ -121,6 +126,9 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         next_tasks=_following(studios, settings.prefetch_tasks),
         polygon_tolerance_px=settings.polygon_tolerance_px,
     )
+    yolo = YoloBackend(settings=settings, images=images, videos=images)
+    jobs = Jobs(settings, studios, projects, yolo)
+    yolo.background = jobs
     clicks = Lane("click", threads=settings.workers, queue_length=settings.queue_length)
     bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length)
 
@@ -145,7 +153,9 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         engine=engine,
         embeddings=embeddings,
         sam=sam,
-        copilot=Copilot(segmenter=sam),
+        yolo=yolo,
+        copilot=Copilot(segmenter=sam, prelabeller=yolo),
+        jobs=jobs,
         journal=journal,
         clicks=clicks,
         bulk=bulk,

@@ -43,8 +43,8 @@ NO_WEIGHTS = "yolo-no-weights"
 NOTHING = "yolo-nothing"
 # Part of every version: count up when the same model and label config get other answers.
 ANSWERS = 1
-# /setup answers within 3 s, and hashing 100 MB takes a part of one.
-VERSION_WAITS_S = 1.0
+# /setup must answer within 3 s; to hash 100 MB takes a part of one.
+VERSION_WAITS_S = 2.0
 SEEN_BYTES = 100_000_000
 VERSIONS_KEPT = 100
 
@@ -61,11 +61,11 @@ def yolo_loader(settings: Settings) -> Load:
     return load
 
 
-def make_tracker(kind: str, fps: float) -> Tracker:
+def make_tracker(kind: str, *, fps: float, min_score: float) -> Tracker:
     """A fresh tracker for one clip."""
-    from micro_models.engines.yolo_tracker import make_tracker as make
+    from micro_models.engines import yolo_tracker
 
-    return make(kind, fps=fps)
+    return yolo_tracker.make_tracker(kind, fps=fps, min_score=min_score)
 
 
 class YoloBackend:
@@ -105,6 +105,8 @@ class YoloBackend:
     def version(self, project: Project | None) -> str:
         """A hash over weights, label config and settings; one for all projects without models."""
         version = self._version(self._runs(project.config)) if project else NO_WEIGHTS
+        if version in (NO_WEIGHTS, NOTHING):
+            return version
         with self._versions_lock:
             self._versions[version] = None
             self._versions.move_to_end(version)
@@ -113,13 +115,17 @@ class YoloBackend:
         return version
 
     def versions(self) -> Sequence[str]:
-        """The versions of this process, the one asked for last first."""
+        """Those that this process gave predictions, the one asked for last first."""
         with self._versions_lock:
-            return list(reversed(self._versions)) or [NO_WEIGHTS]
+            return list(reversed(self._versions))
 
     def serves(self, project: Project) -> bool:
         """Whether it has both a model and a control to fill; answers at once."""
         return self._version(self._runs(project.config)) not in (NO_WEIGHTS, NOTHING)
+
+    def fills(self, config: LabelConfig) -> bool:
+        """Whether there is a control to fill, model or not."""
+        return bool(self._targets(config).targets)
 
     def check(self, config: LabelConfig) -> Sequence[str]:
         """What is not pre-labelled and why; begins to load the models."""

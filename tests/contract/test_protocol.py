@@ -102,11 +102,12 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis
         yield schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 
+PREFIXES = ("", "/sam", "/yolo")
 OPERATIONS = [
-    *[("GET", f"{prefix}/{call}") for prefix in ("", "/sam") for call in ("health", "versions")],
+    *[("GET", f"{prefix}/{call}") for prefix in PREFIXES for call in ("health", "versions")],
     *[
         ("POST", f"{prefix}/{call}")
-        for prefix in ("", "/sam")
+        for prefix in PREFIXES
         for call in ("setup", "predict", "webhook")
     ],
     ("GET", "/metrics"),
