@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from backends.errors import LabelpilotError, MediaError
 from backends.interface import (
@@ -30,7 +31,12 @@ from micro_models.regions import Image
 
 log = logging.getLogger(__name__)
 
-MakeTracker = Callable[[str, float], Tracker]  # botsort or bytetrack, frames per second
+
+class MakeTracker(Protocol):
+    """Makes a fresh tracker for one clip."""
+
+    def __call__(self, kind: str, *, fps: float, min_score: float) -> Tracker:
+        """`kind` is botsort or bytetrack; a detection of `min_score` starts an object."""
 
 
 @dataclass(frozen=True)
@@ -155,12 +161,24 @@ class Labeller:
     def _finish(self, work: Work, item: Item, progress: TaskProgress | None) -> Labelled:
         if item.error is not None:
             return Labelled(item.task, error=item.error)
-        try:
-            return Labelled(item.task, self._answer(work, item, progress))
-        except LabelpilotError as error:
-            return Labelled(item.task, error=error)
+        stops: list[Exception] = []
 
-    def _answer(self, work: Work, item: Item, progress: TaskProgress | None) -> Prediction:
+        def told(task: Task, done: int, in_all: int) -> None:
+            try:
+                if progress is not None:
+                    progress(task, done, in_all)
+            except Exception as stop:
+                stops.append(stop)
+                raise
+
+        try:
+            return Labelled(item.task, self._answer(work, item, told))
+        except Exception as error:
+            if error in stops:  # who is told of the progress wants to hear no more
+                raise
+            return Labelled(item.task, error=_failure("labelling it", error))
+
+    def _answer(self, work: Work, item: Item, progress: TaskProgress) -> Prediction:
         placed: list[PlacedRegion | PlacedTrack] = []
         sure: list[float] = []
         for ready in work.runs:
@@ -205,23 +223,23 @@ class Labeller:
         return placed, [answers.certainty(filling, seen) for filling in ready.fillings]
 
     def _tracks(
-        self, ready: ReadyRun, file: VideoFile, task: Task, progress: TaskProgress | None
+        self, ready: ReadyRun, file: VideoFile, task: Task, progress: TaskProgress
     ) -> tuple[list[PlacedTrack], list[float]]:
         if ready.options.classes == frozenset():
             return [], [1.0]
-
-        def told(done: int, in_all: int) -> None:
-            if progress is not None:
-                progress(task, done, in_all)
 
         found = track_video(
             ready.detector,
             file,
             source=self._videos,
-            tracker=self._make_tracker(ready.fillings[0].target.parameters.tracker, file.clip.fps),
+            tracker=self._make_tracker(
+                ready.fillings[0].target.parameters.tracker,
+                fps=file.clip.fps,
+                min_score=ready.options.min_score,
+            ),
             options=ready.options,
             min_iou=self._track_min_iou,
-            progress=told,
+            progress=lambda done, in_all: progress(task, done, in_all),
         )
         task_key = str(task.id if task.id is not None else file.digest)
         placed = [
@@ -241,10 +259,9 @@ def _detected(
     try:
         found = ready.detector.detect(list(images.values()), options=ready.options)
         return dict(zip(images, found, strict=True))
-    except Exception as error:
-        log.debug("%s failed", ready.detector.name, exc_info=error)
+    except Exception as error:  # noqa: BLE001 - one image must not cost the others
         if len(images) == 1:
-            return {next(iter(images)): _failure(ready, error)}
+            return {next(iter(images)): _failure(f"running {ready.run.model[:80]}", error)}
         return {
             key: found
             for one in images.items()
@@ -252,10 +269,12 @@ def _detected(
         }
 
 
-def _failure(ready: ReadyRun, error: Exception) -> LabelpilotError:
+def _failure(doing: str, error: Exception) -> LabelpilotError:
+    """The error for people, whatever it is."""
     if isinstance(error, LabelpilotError):
         return error
+    log.debug("%s failed", doing, exc_info=error)
     return LabelpilotError(
-        f"{ready.run.model[:80]} failed on this image ({type(error).__name__})",
-        advice="see the server's log at level debug; other images are labelled all the same",
+        f"{doing} failed ({type(error).__name__})",
+        advice="see the server's log at level debug; other tasks are labelled all the same",
     )

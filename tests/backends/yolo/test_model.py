@@ -41,7 +41,7 @@ def backend(folder: Path, detector: FakeDetector | None = None, **given) -> Yolo
         images=given.pop("images", FakeImages()),
         videos=FakeVideos(),
         load=given.pop("load", Loader(detector or FakeDetector(SEEN))),
-        make_tracker=lambda kind, fps: FakeTracker(),
+        make_tracker=lambda kind, *, fps, min_score: FakeTracker(),
         **given,
     )
 
@@ -82,7 +82,7 @@ def test_one_bad_task_costs_none_but_itself(tmp_path: Path, caplog) -> None:
     told = "\n".join(caplog.messages)
     assert "task 2 is not pre-labelled: 2 is not there; upload it again" in told
     assert "task 3 is not pre-labelled: the image is damaged" in told
-    assert "yolo11n failed on this image (RuntimeError)" in told
+    assert "running yolo11n failed (RuntimeError)" in told
     assert "nothing under 'image'" in told
     labelled = list(yolo.label(project(BOXES), asked))
     assert [one.task.id for one in labelled] == [1, 2, 3, 4, 5, 6, 7]
@@ -120,7 +120,7 @@ def test_no_match_is_an_empty_answer_and_a_reason(tmp_path: Path) -> None:
     assert found.regions == ()
     assert detector.calls == []
     (reason,) = yolo.check(project(xml).config)
-    assert "no class of fake.pt has a label" in reason
+    assert "no class of yolo11n has a label" in reason
     assert "predicted_values" in reason
     (line,) = yolo.describe(project(xml))
     assert line == (
@@ -288,6 +288,20 @@ def test_videos_always_follow_in_the_background(tmp_path: Path) -> None:
     assert labelled.prediction.clip.frames == 10
     assert told[-1] == (1, 10, 10)
     assert encode_prediction(labelled.prediction, asked.config)["result"]
+
+
+def test_who_is_told_of_the_progress_may_stop_the_work(tmp_path: Path) -> None:
+    class Stopped(Exception):
+        pass
+
+    def stop(task: Task, done: int, in_all: int) -> None:
+        raise Stopped
+
+    labelled = backend(tmp_path).label(
+        project(CLIP), tasks("a.mp4", "b.mp4", key="video"), progress=stop
+    )
+    with pytest.raises(Stopped):
+        next(labelled)
 
 
 def test_one_seg_model_fills_three_controls_in_one_run(tmp_path: Path) -> None:
