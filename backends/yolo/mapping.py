@@ -69,7 +69,7 @@ def map_classes(
             labels[name] = found[0]
         if len(found) > 1:
             ambiguous.append(Ambiguity(name, found[0], tuple(found[1:])))
-    given = set(labels.values())
+    given = set(labels.values()) | _branches(control)
     return LabelMap(
         labels=labels,
         ambiguous=tuple(ambiguous),
@@ -137,6 +137,12 @@ def _books(control: Control) -> list[tuple[Rule, dict[str, list[str]]]]:
                     book.setdefault(name, []).append(label)
             books.append((rule, book))
     return books
+
+
+def _branches(control: Control) -> set[str]:
+    """Labels that hold others; they need no class, since their leaves have them."""
+    above = {path[:depth] for path in control.paths.values() for depth in range(1, len(path))}
+    return {label for label, path in control.paths.items() if path in above}
 
 
 def _labels_for(name: str, books: list[tuple[Rule, dict[str, list[str]]]]) -> list[str]:

@@ -26,7 +26,9 @@ EXPECTED = {
 
 
 def test_every_example_is_expected():
-    assert {path.stem for path in FOLDER.glob("*.xml")} == set(EXPECTED)
+    # Those of the YOLO backend are tested there.
+    found = {path.stem for path in FOLDER.glob("*.xml") if not path.stem.startswith("yolo_")}
+    assert found == set(EXPECTED)
 
 
 @pytest.mark.parametrize(("name", "expected"), EXPECTED.items())
