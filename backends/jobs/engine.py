@@ -22,19 +22,29 @@ _WORKFLOW = "labelpilot-turn"
 # Fixed, or DBOS would leave alone what a worker of another release was doing. A change of what a
 # turn's arguments mean needs a new one.
 _VERSION = "turns-1"
-_POLL_S = 0.5
-_CLOSE_S = 60
+_POLL_S = 0.25
+_CLOSE_S = 60.0
 
 _Run = Callable[[str, int], None]
 _launched = threading.Lock()  # held by the engine of this process
 _run: _Run | None = None
+_in_hand = 0
+_changed = threading.Condition()
 
 
 @DBOS.workflow(name=_WORKFLOW)
 def _turn(turn_id: str, attempt: int) -> None:
+    global _in_hand
     if _run is None:
         raise StateError("no worker is there")
-    _run(turn_id, attempt)
+    with _changed:
+        _in_hand += 1
+    try:
+        _run(turn_id, attempt)
+    finally:
+        with _changed:
+            _in_hand -= 1
+            _changed.notify_all()
 
 
 class Engine:
@@ -108,8 +118,10 @@ class Engine:
         return [(turn_id, int(attempt)) for turn_id, _, attempt in parts]
 
     def close(self) -> None:
-        """Take no more turns, and wait until those in hand have ended."""
+        """Wait until turns in hand have ended, which is up to whoever does them, and stop."""
         global _run
-        DBOS.destroy(workflow_completion_timeout_sec=_CLOSE_S)
+        with _changed:
+            _changed.wait_for(lambda: _in_hand == 0, timeout=_CLOSE_S)
+        DBOS.destroy()
         _run = None
         _launched.release()

@@ -136,7 +136,10 @@ class JobStore:
         options: PrelabelOptions | None,
         ids: Iterable[Sequence[int]] = (),
     ) -> str:
-        """A new job: with options it lists its tasks itself, else `ids`, one list per turn."""
+        """A new job: with options it lists its tasks itself, else `ids`, one list per turn.
+
+        Of `ids`, those under way are left out; if none is left, the job is done at once.
+        """
         job_id, now = uuid.uuid4().hex[:12], time.time()
         with self.engine.begin() as connection:
             connection.execute(
@@ -154,6 +157,7 @@ class JobStore:
             if options is not None:
                 _add_turn(connection, job_id, TurnKind.LIST)
             self._add(connection, (job_id, project_key, version), ids)
+            _end_if_done(connection, job_id)
             _forget_old(connection, now)
         return job_id
 
@@ -380,13 +384,7 @@ class JobStore:
                 .where(TURNS.c.id == turn.id, TURNS.c.owner == turn.owner)
                 .values(state=TurnState.DONE)
             )
-            left = connection.execute(
-                sa.select(TURNS.c.id)
-                .where(TURNS.c.job_id == job_id, TURNS.c.state != TurnState.DONE)
-                .limit(1)
-            ).first()
-            if left is None:
-                _end(connection, job_id, State.DONE, "")
+            _end_if_done(connection, job_id)
 
     # Workers
 
@@ -501,6 +499,12 @@ def _end(connection: sa.Connection, job_id: str, state: State, note: str) -> Non
     if ended.rowcount:
         connection.execute(sa.delete(TASKS).where(TASKS.c.job_id == job_id))
         connection.execute(sa.delete(TURNS).where(TURNS.c.job_id == job_id))
+
+
+def _end_if_done(connection: sa.Connection, job_id: str) -> None:
+    left = sa.select(TURNS.c.id).where(TURNS.c.job_id == job_id, TURNS.c.state != TurnState.DONE)
+    if connection.execute(left.limit(1)).first() is None:
+        _end(connection, job_id, State.DONE, "")
 
 
 def _forget_old(connection: sa.Connection, now: float) -> None:

@@ -32,7 +32,7 @@ T = TypeVar("T")
 PAGE = 1_000
 _MOST_STARTS = 5  # a turn that kills its worker again and again
 _MOST_DELAYS = 20
-_FIRST_DELAY_S, _LONGEST_DELAY_S = 30.0, 900.0
+FIRST_DELAY_S, _LONGEST_DELAY_S = 30.0, 900.0
 _FRAMES_EVERY_S = 2.0
 _DATABASE_AGAIN_S = 2.0
 
@@ -216,7 +216,7 @@ class Turns:
         if turn.delays >= _MOST_DELAYS:
             self._end(turn, State.FAILED, str(error))
             return
-        delay_s = min(_FIRST_DELAY_S * 2**turn.delays, _LONGEST_DELAY_S)
+        delay_s = min(FIRST_DELAY_S * 2**turn.delays, _LONGEST_DELAY_S)
         log.warning("pre-labelling waits %.0f s: %s", delay_s, error)
         self._store.put_back(turn, delay_s=delay_s)
         self._store.tell(turn.job.id, f"waits for Label Studio: {error.message}")

@@ -30,7 +30,7 @@ _GOOD_BATCH = 50  # importing has a high price per request: not fewer, if more c
 _SOON_S = 5.0
 _MOST_WAITING = 500
 _MOST_BYTES = 16_000_000  # masks are large, and Label Studio parses a request as a whole
-_WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 
 
 class Stopped(Exception):
@@ -48,19 +48,18 @@ class Patience:
         self,
         stopping: threading.Event,
         tell: Callable[[str], None],
-        waits_s: Sequence[float] = _WAITS_S,
     ) -> None:
-        self._stopping, self._tell, self._waits_s = stopping, tell, waits_s
+        self._stopping, self._tell = stopping, tell
 
     def __call__(self, call: Callable[[], T]) -> T:
         """What `call` returns, sooner or later."""
-        for tries, wait_s in enumerate((*self._waits_s, 0.0)):
+        for tries, wait_s in enumerate((*WAITS_S, 0.0)):
             try:
                 value = call()
             except LabelStudioRefused:
                 raise
             except LabelStudioError as error:
-                if tries == len(self._waits_s):
+                if tries == len(WAITS_S):
                     raise
                 self._tell(f"waits for Label Studio: {error.message}")
                 if self._stopping.wait(wait_s):

@@ -129,7 +129,12 @@ def import_predictions(client: LabelStudio, project_id: int, items: Sequence[Jso
     is gone makes it refuse all of them. Errors: `LabelStudioRefused`, `LabelStudioError`.
     """
     with told("storing predictions"):
-        answer = client.projects.import_predictions(project_id, request=items)  # type: ignore[arg-type]
+        answer = client.projects.import_predictions(
+            project_id,
+            request=items,  # type: ignore[arg-type]
+            # Label Studio may have stored them before it failed: who asks again must look first.
+            request_options={"max_retries": 0},
+        )
     return int(answer.created or 0)
 
 

@@ -75,9 +75,12 @@ class BoxLabeller:
 def jobs_of(settings: Settings, labeller: BoxLabeller) -> Iterator[Jobs]:
     """`Jobs` as the server has it, not started."""
     book = ProjectBook(settings)
-    with closing(LabelStudios(settings, book)) as studios:
-        with closing(Jobs(settings, studios, book, labeller)) as jobs:
-            yield jobs
+    with (
+        closing(LabelStudios(settings, book)) as studios,
+        closing(Jobs(settings, studios, book, labeller)) as jobs,
+    ):
+        yield jobs
+    book._engine.dispose()
 
 
 def main() -> None:
