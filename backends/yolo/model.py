@@ -17,6 +17,7 @@ from backends.errors import BadLabelConfig, LabelpilotError
 from backends.interface import (
     AnnotationEvent,
     Background,
+    Control,
     ImageSource,
     Interaction,
     LabelConfig,
@@ -27,6 +28,7 @@ from backends.interface import (
     TaskProgress,
     VideoSource,
 )
+from backends.label_studio.label_xml import attribute, label_names
 from backends.settings import Settings
 from backends.weights import fetch
 from backends.yolo.labeller import Labeller, MakeTracker, Work
@@ -127,9 +129,22 @@ class YoloBackend:
         """Whether there is a control to fill, model or not."""
         return bool(self._targets(config).targets)
 
-    def check(self, config: LabelConfig) -> Sequence[str]:
-        """What is not pre-labelled and why; begins to load the models."""
-        return self._check(config, wait_s=0.0)
+    def check(self, config: LabelConfig, *, wait_s: float = 0.0) -> Sequence[str]:
+        """What is not pre-labelled and why, one sentence with its cure each.
+
+        Begins to load the models; one that is not loaded after `wait_s` is not judged yet.
+        """
+        found = self._targets(config)
+        problems = list(found.findings)
+        for run in self._runs(config):
+            try:
+                detector = self._loaded(run.model, wait_s)
+            except LabelpilotError as error:
+                problems.append(findings_of_model(run, error))
+                continue
+            if detector is not None:
+                problems += findings_of_run(run, detector)
+        return list(dict.fromkeys(problems))
 
     def describe(self, project: Project, *, wait_s: float = 0.0) -> Sequence[str]:
         """A line for each control: its model, and which class goes to which label.
@@ -300,19 +315,6 @@ class YoloBackend:
         with self._shelf.borrowed(model, wait_s=wait_s) as detector:
             return detector
 
-    def _check(self, config: LabelConfig, *, wait_s: float) -> Sequence[str]:
-        found = self._targets(config)
-        problems = list(found.findings)
-        for run in self._runs(config):
-            try:
-                detector = self._loaded(run.model, wait_s)
-            except LabelpilotError as error:
-                problems.append(findings_of_model(run, error))
-                continue
-            if detector is not None:
-                problems += findings_of_run(run, detector)
-        return list(dict.fromkeys(problems))
-
 
 def _asked(target: Target) -> list[object]:
     """What of a control changes its answers."""
@@ -323,7 +325,13 @@ def _asked(target: Target) -> list[object]:
         target.medium.data_key,
         target.kind.value,
         asdict(target.parameters),
-        target.control.attributes.get("choice"),
-        [[label, dict(labels.label_attributes.get(label, {}))] for label in labels.labels],
+        [attribute(target.control, name) for name in ("choice", "maxUsages")],
+        [[label, label_names(labels, label), _said(labels, label)] for label in labels.labels],
         target.boxes and [target.boxes.name, list(target.boxes.labels)],
     ]
+
+
+def _said(labels: Control, label: str) -> list[str]:
+    """What a label's own attributes say to a model; its colour and hotkey are no matter."""
+    said = labels.label_attributes.get(label, {})
+    return [said.get("predicted_values", ""), said.get("model_index", "")]

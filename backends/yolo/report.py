@@ -26,7 +26,10 @@ def lines(runs: Sequence[Run], loaded: Loaded) -> list[str]:
             found += [f"{target} ← {run.model[:80]}: {error}" for target in run.targets]
             continue
         if detector is None:
-            found += [f"{target} ← {run.model[:80]}: not ready yet" for target in run.targets]
+            found += [
+                f"{target} ← {run.model[:80]}: is being loaded or downloaded"
+                for target in run.targets
+            ]
             continue
         filled = {id(one.target): one for one in prepare(run, detector).fillings}
         for target in run.targets:
