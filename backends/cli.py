@@ -179,12 +179,15 @@ def doctor(
     Exits with 1 if anything failed.
     """
     from backends.label_studio.doctor import run_checks
+    from backends.serving.services import check_state, make_services
 
     settings = load_settings()
     colors = {"ok": "green", "warn": "yellow", "fail": "red"}
     failed = False
     with mistakes_explained():
-        for check in run_checks(settings, project_id=project, url=url):
+        check_state(settings)
+    with mistakes_explained(), closing(make_services(settings)) as services:
+        for check in run_checks(settings, project_id=project, url=url, prelabels=services.yolo):
             color = colors[check.outcome]
             console.print(
                 f"[{color}]{check.outcome:>4}[/{color}] {check.name}: {check.seen}", highlight=False

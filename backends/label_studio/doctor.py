@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import httpx
 from label_studio_sdk import LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 
 from backends.errors import LabelpilotError, LabelStudioError
-from backends.interface import LabelConfig
+from backends.interface import LabelConfig, Project
 from backends.label_studio.client import LabelStudios, TokenKind, next_tasks, told
-from backends.label_studio.config import check_label_config
+from backends.label_studio.config import check_label_config, prompt_controls
 from backends.label_studio.connect import (
     PROTECTION_CURE,
     all_backends,
@@ -28,8 +28,12 @@ from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.media import MediaStore
 from backends.label_studio.projects import ProjectBook
 from backends.settings import Settings
+from backends.weights import listing
 
-_CHECKPOINTS = (".pt", ".pth", ".safetensors")
+_MODEL_LOADS_S = 60.0
+
+
+Outcome = Literal["ok", "warn", "fail"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,27 @@ class Check:
     """One link: what was seen, and the cure unless it is fine."""
 
     name: str
-    outcome: Literal["ok", "warn", "fail"]
+    outcome: Outcome
     seen: str
     cure: str = ""
 
 
-def run_checks(settings: Settings, *, project_id: int | None, url: str) -> Iterator[Check]:
+class Prelabels(Protocol):
+    """What tells how a project's tasks are pre-labelled."""
+
+    def fills(self, config: LabelConfig) -> bool:
+        """Whether there is a control to fill."""
+
+    def describe(self, project: Project, *, wait_s: float) -> Sequence[str]:
+        """A line for each control: its model, and which class goes to which label."""
+
+    def check(self, config: LabelConfig) -> Sequence[str]:
+        """What is not pre-labelled, each with its cure."""
+
+
+def run_checks(
+    settings: Settings, *, project_id: int | None, url: str, prelabels: Prelabels
+) -> Iterator[Check]:
     """Check one link after the other, from here outwards; stops where the rest cannot be seen.
 
     `url` is this server's address as Label Studio reaches it. Without a project, what belongs to
@@ -70,7 +89,8 @@ def run_checks(settings: Settings, *, project_id: int | None, url: str) -> Itera
         yield Check("project", "ok", f'{project_id}, "{project.title}"')
         made_at = int(project.created_at.timestamp()) if project.created_at else 0
         key = f"{project_id}.{made_at}"
-        yield from _config_and_media(settings, studios, client, project, key)
+        yield from _config(project, key, prelabels)
+        yield _media(settings, studios, client, project, key)
         yield from _backend(client, project_id, url)
         yield from _webhook(client, project_id, url, settings)
 
@@ -112,9 +132,9 @@ def _server(settings: Settings, url: str) -> Check:
 
 def _model(settings: Settings) -> Check:
     wanted, folder = settings.sam_model, settings.model_path
-    files = sorted(path.name for path in folder.glob("*") if path.suffix in _CHECKPOINTS)
+    files = [weights.file for weights, is_here in listing(folder, task="prompt") if is_here]
     if wanted not in ("auto", "grabcut"):
-        files = [name for name in files if name.startswith(wanted)]
+        files = sorted(path.name for path in folder.glob(f"{wanted}*"))
         if not files:
             cure = f"get one with `labelpilot weights get {wanted}`, or put the file into {folder}"
             return Check("model", "fail", f"no checkpoint for {wanted}", cure)
@@ -159,47 +179,57 @@ def _label_studio(studios: LabelStudios, key: str | None) -> Iterator[Check]:
     yield Check("token", "ok", f"{kind.value} of {user.email}, accepted")
 
 
-def _config_and_media(
-    settings: Settings, studios: LabelStudios, client: LabelStudio, project: Any, key: str
-) -> Iterator[Check]:
+def _config(project: Any, key: str, prelabels: Prelabels) -> Iterator[Check]:
+    """Whether clicks become regions, and what becomes of what a YOLO sees."""
     try:
         config = parse_label_config(project.label_config or "")
     except LabelpilotError as error:
         yield _failed("label config", error)
         return
+    fills = prelabels.fills(config)
     problems = check_label_config(config)
     if problems:
+        # Without a smart tool a project may still want its tasks pre-labelled.
+        outcome: Outcome = "warn" if fills and not prompt_controls(config) else "fail"
         cure = "mend it under Settings > Labeling Interface; examples/ has configs that work"
-        yield Check("label config", "fail", " ".join(problems), cure)
+        yield Check("label config", outcome, " ".join(problems), cure)
     else:
         yield Check("label config", "ok", "every smart tool leads to an answer")
-    yield _media(settings, studios, client, project.id, key, config)
+    if fills:
+        lines = prelabels.describe(Project(key, config), wait_s=_MODEL_LOADS_S)
+        findings = prelabels.check(config)
+        cure = " ".join(findings) and f"{' '.join(findings)} docs/yolo.md has the attributes"
+        yield Check("pre-labelling", "warn" if findings else "ok", "; ".join(lines), cure)
 
 
 def _media(
     settings: Settings,
     studios: LabelStudios,
     client: LabelStudio,
-    project_id: int,
+    project: Any,
     key: str,
-    config: LabelConfig,
 ) -> Check:
-    """Fetch and decode the images of the project's first task."""
+    """Fetch and decode the images and videos of the project's first task."""
     try:
-        tasks = next_tasks(client, project_id, after_id=0, limit=1)
+        config = parse_label_config(project.label_config or "")
+        tasks = next_tasks(client, project.id, after_id=0, limit=1)
         if not tasks:
             return Check("media", "warn", "the project has no task yet", "import some images")
         task_id, data = tasks[0]
         seen = []
         with closing(MediaStore(settings, studios)) as images:
             for medium in config.media:
+                url = data.get(medium.data_key, "")
                 if medium.tag == "Image":
-                    file = images.locate(data.get(medium.data_key, ""), key, task_id)
+                    file = images.locate(url, key, task_id)
                     images.read(file)
-                    seen.append(f"{file.width_px} x {file.height_px}")
+                    seen.append(f"image of {file.width_px} x {file.height_px} pixels")
+                elif medium.tag == "Video":
+                    video = images.locate_video(url, key, task_id)
+                    seen.append(f"video of {video.clip.frames} frames")
     except LabelpilotError as error:
         return _failed("media", error)
-    return Check("media", "ok", f"task {task_id}: image of {', '.join(seen)} pixels")
+    return Check("media", "ok", f"task {task_id}: {', '.join(seen) or 'none'}")
 
 
 def _backend(client: LabelStudio, project_id: int, url: str) -> Iterator[Check]:

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from backends.label_studio.connect import auth_header, connect
 from backends.label_studio.doctor import Check, run_checks
 from backends.label_studio.projects import ProjectBook
 from backends.settings import Settings
+from backends.yolo.model import YoloBackend
 from tests.backends.label_studio.test_connect import CONFIG
 from tests.backends.label_studio.web import Answer, Web
 from tests.label_studio_server import LabelStudioServer
@@ -19,7 +21,9 @@ MakeSettings = Callable[..., Settings]
 
 
 def checks(settings: Settings, url: str, project_id: int | None = None) -> dict[str, Check]:
-    found = list(run_checks(settings, project_id=project_id, url=url))
+    nothing: Any = None  # no task is labelled here
+    yolo = YoloBackend(settings=settings, images=nothing, videos=nothing)
+    found = list(run_checks(settings, project_id=project_id, url=url, prelabels=yolo))
     assert len({check.name for check in found}) == len(found)
     for check in found:
         assert bool(check.cure) == (check.outcome != "ok"), check
@@ -108,7 +112,12 @@ class TestRealLabelStudio:
 
     def failing(self, made: Settings, backend: Web, project: int) -> dict[str, Check]:
         found = checks(made, backend.url, project)
-        return {name: one for name, one in found.items() if one.outcome != "ok" and name != "model"}
+        weightless = ("model", "pre-labelling")  # neither SAM nor YOLO is here
+        return {
+            name: one
+            for name, one in found.items()
+            if one.outcome != "ok" and name not in weightless
+        }
 
     @pytest.mark.parametrize("token", ["personal_token", "legacy_token"])
     def test_all_is_well(
@@ -195,6 +204,26 @@ class TestRealLabelStudio:
         body = {"label_config": config}
         label_studio.api("PATCH", f"/api/projects/{project}/", json=body)
         assert list(self.failing(made, backend, project)) == ["label config"]
+
+    def test_what_becomes_of_what_a_yolo_sees(
+        self,
+        label_studio: LabelStudioServer,
+        made: Settings,
+        backend: Web,
+        project: int,
+        small_yolo: Path,
+    ) -> None:
+        assert "yolo11n-seg" in checks(made, backend.url, project)["pre-labelling"].cure
+        made.model_path.mkdir(parents=True, exist_ok=True)
+        shutil.copy(small_yolo / "detect.pt", made.model_path)
+        config = """<View><Image name="image" value="$image"/>
+            <RectangleLabels name="box" toName="image" model_path="detect.pt">
+            <Label value="Disc"/><Label value="Unicorn"/></RectangleLabels></View>"""
+        label_studio.api("PATCH", f"/api/projects/{project}/", json={"label_config": config})
+        found = checks(made, backend.url, project)["pre-labelling"]
+        assert "disc → Disc" in found.seen
+        assert "no class for Unicorn" in found.cure
+        assert found.outcome == "warn"
 
     def test_address_protection(
         self, label_studio: LabelStudioServer, made: Settings, backend: Web, project: int
