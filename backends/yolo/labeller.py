@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from backends.errors import LabelpilotError, MediaError
+from backends.errors import BadLabelConfig, LabelpilotError, MediaError
 from backends.interface import (
     ImageFile,
     ImageSource,
@@ -35,8 +35,13 @@ log = logging.getLogger(__name__)
 class MakeTracker(Protocol):
     """Makes a fresh tracker for one clip."""
 
-    def __call__(self, kind: str, *, fps: float, min_score: float) -> Tracker:
-        """`kind` is botsort or bytetrack; a detection of `min_score` starts an object."""
+    def __call__(
+        self, kind: str, *, fps: float, min_score: float, settings: Mapping[str, str]
+    ) -> Tracker:
+        """`kind` is botsort or bytetrack; a detection of `min_score` starts an object.
+
+        Errors: ValueError for `settings` that the tracker does not know.
+        """
 
 
 @dataclass(frozen=True)
@@ -232,11 +237,7 @@ class Labeller:
             ready.detector,
             file,
             source=self._videos,
-            tracker=self._make_tracker(
-                ready.fillings[0].target.parameters.tracker,
-                fps=file.clip.fps,
-                min_score=ready.options.min_score,
-            ),
+            tracker=self._tracker(ready, file.clip.fps),
             options=ready.options,
             min_iou=self._track_min_iou,
             progress=lambda done, in_all: progress(task, done, in_all),
@@ -248,6 +249,21 @@ class Labeller:
             for track in answers.tracks(filling, found, task_key=task_key)
         ]
         return placed, [answers.track_certainty(filling, found) for filling in ready.fillings]
+
+    def _tracker(self, ready: ReadyRun, fps: float) -> Tracker:
+        target = ready.fillings[0].target
+        try:
+            return self._make_tracker(
+                target.parameters.tracker,
+                fps=fps,
+                min_score=ready.options.min_score,
+                settings=dict(target.parameters.tracker_settings),
+            )
+        except ValueError as error:
+            raise BadLabelConfig(
+                f"{target}: {error}",
+                advice=f"correct its {target.parameters.tracker}_... attributes",
+            ) from error
 
 
 def _detected(

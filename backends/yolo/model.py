@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from pathlib import Path
@@ -63,11 +63,13 @@ def yolo_loader(settings: Settings) -> Load:
     return load
 
 
-def make_tracker(kind: str, *, fps: float, min_score: float) -> Tracker:
-    """A fresh tracker for one clip."""
+def make_tracker(
+    kind: str, *, fps: float, min_score: float, settings: Mapping[str, str]
+) -> Tracker:
+    """A fresh tracker for one clip. Errors: ValueError."""
     from micro_models.engines import yolo_tracker
 
-    return yolo_tracker.make_tracker(kind, fps=fps, min_score=min_score)
+    return yolo_tracker.make_tracker(kind, fps=fps, min_score=min_score, settings=settings)
 
 
 class YoloBackend:

@@ -21,6 +21,7 @@ class Parameters:
     """How a control wants to be pre-labelled; the table in docs/yolo.md tells each attribute.
 
     `model`: what `model_path` names, None for the default. Scores and overlaps are 0..1.
+    `tracker_settings`: names and values that are the tracker's own.
     """
 
     model: str | None = None
@@ -32,6 +33,7 @@ class Parameters:
     point_size_px: float = 1.0
     max_overlap: float = 0.7
     tracker: str = "botsort"
+    tracker_settings: tuple[tuple[str, str], ...] = ()
     classes: tuple[str, ...] | None = None
     image_size_px: int | None = None
     max_objects: int = 300
@@ -45,6 +47,7 @@ def read_parameters(control: Control, *, min_score: float) -> Parameters:
     An empty attribute is none. Errors: `BadLabelConfig` naming control, attribute and value.
     """
     is_video = control.tag == "VideoRectangle"
+    tracker = _choice(control, "model_tracker", TRACKERS)
     threshold = next(
         (name for name in (_VIDEO_THRESHOLDS if is_video else _THRESHOLDS) if _said(control, name)),
         _THRESHOLDS[0],
@@ -58,12 +61,23 @@ def read_parameters(control: Control, *, min_score: float) -> Parameters:
         min_point_score=_number(control, "model_point_threshold", 0.0),
         point_size_px=_number(control, "model_point_size", 1.0, above=0.0, most=1000.0),
         max_overlap=_number(control, "model_iou", 0.7),
-        tracker=_choice(control, "model_tracker", TRACKERS),
+        tracker=tracker,
+        tracker_settings=_tracker_settings(control, tracker),
         classes=listed(attribute(control, "model_classes")) or None,
         image_size_px=_whole(control, "model_imgsz", None, least=32, most=4096),
         max_objects=_whole(control, "model_max_det", 300, least=1, most=3000) or 300,
         across_classes=_flag(control, "model_agnostic_nms", default=False),
         augment=_flag(control, "model_augment", default=False),
+    )
+
+
+def _tracker_settings(control: Control, tracker: str) -> tuple[tuple[str, str], ...]:
+    """`botsort_track_buffer="60"` is the setting "track_buffer" of BoT-SORT."""
+    prefix = f"{tracker}_"
+    return tuple(
+        (name.removeprefix(prefix), text.strip())
+        for name, text in sorted(control.attributes.items())
+        if name.startswith(prefix)
     )
 
 

@@ -107,11 +107,7 @@ def _seen_alike(target: Target) -> tuple[object, ...]:
     """
     parameters = target.parameters
     across = (parameters.classes, target.labels.name) if parameters.across_classes else None
-    track = (
-        (parameters.min_score, parameters.tracker, target.control.name)
-        if target.kind == Kind.TRACK
-        else None
-    )
+    track = (parameters.min_score, target.control.name) if target.kind == Kind.TRACK else None
     return (
         target.medium.name,
         parameters.image_size_px,

@@ -60,15 +60,22 @@ class UltralyticsTracker:
         return kept(rows, (frame.height_px, frame.width_px))
 
 
-def make_tracker(kind: str | Path, *, fps: float, min_score: float | None = None) -> Tracker:
+def make_tracker(
+    kind: str | Path,
+    *,
+    fps: float,
+    min_score: float | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Tracker:
     """A tracker for one clip: "bytetrack" or "botsort" (also with ".yaml"), or a file's settings.
 
     A string is only ever a name; a `Path` is a file of ultralytics' tracker settings. `fps`: of
     the frames that it will get, so that an object is looked for as long in any clip. From
-    `min_score` on a detection starts an object, None for the settings' own threshold.
+    `min_score` on a detection starts an object, None for the settings' own threshold. `settings`
+    are ultralytics' own, as text, and go before all others: {"track_buffer": "60"}.
 
-    Errors: ValueError for an unknown name and an unusable file, `CheckpointError` where ultralytics
-    is not installed.
+    Errors: ValueError for an unknown name or setting and an unusable file, `CheckpointError` where
+    ultralytics is not installed.
     """
     if fps <= 0:
         raise ValueError(f"a frame rate is more than 0, got {fps}")
@@ -77,7 +84,8 @@ def make_tracker(kind: str | Path, *, fps: float, min_score: float | None = None
     name = str(given.get("tracker_type"))
     if name not in TRACKERS:
         raise ValueError(f"there is no tracker {name!r}; choose one of: {', '.join(TRACKERS)}")
-    options = SimpleNamespace(**_checked(given, _defaults(name)))
+    defaults = _defaults(name)
+    options = SimpleNamespace(**_checked(given, defaults))
     options.track_buffer = max(1, round(options.track_buffer * fps / _USUAL_FPS))
     if getattr(options, "with_reid", False):
         log.warning("%s runs without its ReID network", name)
@@ -87,6 +95,7 @@ def make_tracker(kind: str | Path, *, fps: float, min_score: float | None = None
         options.fuse_score = options.fuse_score and min_score >= options.track_high_thresh
         options.track_high_thresh = options.new_track_thresh = min_score
         options.track_low_thresh = min(options.track_low_thresh, min_score)
+    vars(options).update(_checked(_typed(settings or {}, defaults), vars(options)))
     trackers = module("trackers")
     return UltralyticsTracker(
         {"bytetrack": trackers.BYTETracker, "botsort": trackers.BOTSORT}[name](options)
@@ -109,6 +118,26 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise ValueError(f"the tracker settings {path.name} are no YAML of names and values")
     return given
+
+
+def _typed(settings: Mapping[str, str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of the kinds that the defaults are. Errors: ValueError."""
+    typed: dict[str, Any] = {}
+    for key, text in settings.items():
+        if key not in defaults or key == "tracker_type":
+            known = ", ".join(sorted(set(defaults) - {"tracker_type"}))
+            raise ValueError(f"there is no tracker setting {key!r}; there are {known}")
+        default = defaults[key]
+        if isinstance(default, bool):
+            typed[key] = text.strip().lower() in ("1", "true", "yes")
+        elif isinstance(default, int | float):
+            try:
+                typed[key] = type(default)(float(text))
+            except (ValueError, OverflowError):
+                raise ValueError(f"the tracker setting {key} is a number, not {text!r}") from None
+        else:
+            typed[key] = text
+    return typed
 
 
 def _checked(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from backends.errors import BadLabelConfig, MediaError, ModelMissing
 from backends.interface import Interaction, PlacedTrack, Task
 from backends.label_studio.results import encode_prediction
-from backends.yolo.model import NO_WEIGHTS, NOTHING, YoloBackend
+from backends.yolo.model import NO_WEIGHTS, NOTHING, YoloBackend, make_tracker
 from micro_models.detections import DetectorTask
 from micro_models.regions import Box
 from tests.backends.yolo.fakes import (
@@ -41,7 +41,7 @@ def backend(folder: Path, detector: FakeDetector | None = None, **given) -> Yolo
         images=given.pop("images", FakeImages()),
         videos=FakeVideos(),
         load=given.pop("load", Loader(detector or FakeDetector(SEEN))),
-        make_tracker=lambda kind, *, fps, min_score: FakeTracker(),
+        make_tracker=given.pop("make_tracker", lambda kind, **options: FakeTracker()),
         **given,
     )
 
@@ -289,6 +289,41 @@ def test_videos_always_follow_in_the_background(tmp_path: Path) -> None:
     assert labelled.prediction.clip.frames == 10
     assert told[-1] == (1, 10, 10)
     assert encode_prediction(labelled.prediction, asked.config)["result"]
+
+
+def test_a_trackers_attributes_reach_it_and_wrong_ones_are_told(tmp_path: Path) -> None:
+    made = []
+
+    def make(kind: str, **options):
+        made.append((kind, options))
+        if "nonsense" in options["settings"]:
+            raise ValueError("there is no tracker setting 'nonsense'")
+        return FakeTracker()
+
+    yolo = backend(tmp_path, make_tracker=make)
+    xml = CLIP.replace('name="way"', 'name="way" bytetrack_track_buffer="60"')
+    (good,) = yolo.label(project(xml), tasks("a.mp4", key="video"))
+    assert good.prediction.regions
+    assert made[0] == (
+        "bytetrack",
+        {"fps": 5.0, "min_score": 0.25, "settings": {"track_buffer": "60"}},
+    )
+    (bad,) = yolo.label(
+        project(CLIP.replace('name="way"', 'name="way" bytetrack_nonsense="1"')),
+        tasks("a.mp4", key="video"),
+    )
+    assert 'name="way">: there is no tracker setting' in str(bad.error)
+
+
+def test_real_trackers_take_settings_as_text() -> None:
+    for kind in ("botsort", "bytetrack"):
+        make_tracker(
+            kind, fps=30.0, min_score=0.3, settings={"track_buffer": "60", "fuse_score": "false"}
+        )
+        with pytest.raises(ValueError, match="there is no tracker setting 'nonsense'"):
+            make_tracker(kind, fps=30.0, min_score=0.3, settings={"nonsense": "1"})
+        with pytest.raises(ValueError, match="track_buffer is a number"):
+            make_tracker(kind, fps=30.0, min_score=0.3, settings={"track_buffer": "long"})
 
 
 def test_who_is_told_of_the_progress_may_stop_the_work(tmp_path: Path) -> None:

@@ -96,9 +96,17 @@ def test_a_video_has_its_own_threshold() -> None:
     assert read_parameters(both, min_score=0.5).min_score == 0.3
 
 
-def test_a_trackers_own_attributes_hurt_nothing() -> None:
-    clip = control("VideoRectangle", model_tracker="bytetrack", bytetrack_track_buffer="60")
-    assert read_parameters(clip, min_score=0.5).tracker == "bytetrack"
+def test_a_trackers_own_attributes() -> None:
+    clip = control(
+        "VideoRectangle",
+        model_tracker="bytetrack",
+        bytetrack_track_buffer="60",
+        bytetrack_match_thresh=" 0.9",
+        botsort_with_reid="true",
+    )
+    parameters = read_parameters(clip, min_score=0.5)
+    assert parameters.tracker == "bytetrack"
+    assert parameters.tracker_settings == (("match_thresh", "0.9"), ("track_buffer", "60"))
 
 
 def test_points_of_the_skeleton() -> None:
