@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
+import sqlalchemy.orm  # or DBOS does it in a thread, and others meet a half of it
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backends.database import open_database

@@ -33,7 +33,7 @@ PAGE = 1_000
 _MOST_STARTS = 5  # a turn that kills its worker again and again
 _MOST_DELAYS = 20
 FIRST_DELAY_S, _LONGEST_DELAY_S = 30.0, 900.0
-_FRAMES_EVERY_S = 2.0
+_FRAMES_EVERY_S = 1.0
 _DATABASE_AGAIN_S = 2.0
 
 

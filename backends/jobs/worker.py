@@ -11,7 +11,7 @@ from backends.jobs.store import JobStore
 from backends.settings import Settings
 
 _CARE_EVERY_S = 15.0
-_DEAD_AFTER_S = 180.0  # without a sign of life, on whatever machine
+DEAD_AFTER_S = 180.0  # without a sign of life, on whatever machine
 
 
 class Worker:
@@ -47,7 +47,7 @@ class Worker:
             self._slot.close()
 
     def _care(self) -> None:
-        silent = self._store.seen(self._slot.name, dead_after_s=_DEAD_AFTER_S)
+        silent = self._store.seen(self._slot.name, dead_after_s=DEAD_AFTER_S)
         self._store.take_back(self._engine.dropped(self._store.begun(), silent))
         self._store.forget(silent)
         for name in self._slot.orphans():

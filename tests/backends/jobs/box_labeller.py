@@ -29,7 +29,7 @@ CONFIG = """<View><Image name="image" value="$image"/>
 @dataclass
 class BoxLabeller:
     """One box a task. `data["image"]` says what happens: "bad" fails, "nothing" finds nothing to
-    store, "dog" is of a class that the label config does not have, "clip" takes 50 frames.
+    store, "dog" is of a class that the label config does not have, "clip" takes 15 frames of 0.1 s.
     """
 
     present_version: str = "box-1"
@@ -57,8 +57,8 @@ class BoxLabeller:
         what = str(task.data["image"])
         time.sleep(self.task_s)
         if what == "clip" and progress is not None:
-            for frame in range(50):
-                progress(task, frame, 50)
+            for frame in range(15):
+                progress(task, frame, 15)
                 time.sleep(0.1)
         self.labelled.append(task.id)
         if what == "bad":
@@ -84,13 +84,14 @@ def jobs_of(settings: Settings, labeller: BoxLabeller) -> Iterator[Jobs]:
 
 
 def main() -> None:
-    """Work until SIGTERM."""
+    """Work until SIGTERM, then tell over how many tasks."""
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     labeller = BoxLabeller(task_s=float(os.environ.get("LABELPILOT_TEST_TASK_S", "0")))
     with jobs_of(Settings(), labeller) as jobs:
         jobs.start()
         ended.wait()
+    print(len(labeller.labelled))
 
 
 if __name__ == "__main__":

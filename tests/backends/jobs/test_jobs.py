@@ -271,7 +271,7 @@ def test_a_video_tells_its_progress_and_lets_go_when_the_process_ends(
         jobs.prelabel(project(key), "box-1", [task_id])
         until(lambda: any(job.clips for job in jobs.recent_jobs()))
         (clip,) = jobs.recent_jobs()[0].clips
-        assert (clip.task_id, clip.frames) == (task_id, 50)
+        assert (clip.task_id, clip.frames) == (task_id, 15)
     assert labeller.labelled == []
     with jobs_of(settings, labeller) as jobs:
         jobs.start()

@@ -1,0 +1,156 @@
+"""Worker processes: several share the work, and one that is killed costs nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from backends.errors import StateError
+from backends.jobs import worker
+from backends.jobs.engine import Engine
+from backends.jobs.jobs import Jobs
+from backends.jobs.slots import Slot
+from backends.jobs.store import JobStore
+from backends.jobs.tables import PrelabelOptions
+from backends.settings import Settings
+from tests.backends.jobs.box_labeller import CONFIG, BoxLabeller, jobs_of
+from tests.backends.jobs.conftest import MakeSettings, ended, project, until
+from tests.backends.jobs.studios import SmallStudio, Studio
+from tests.label_studio_server import ROOT
+from tests.postgres import PostgresServer
+
+ALL = PrelabelOptions()
+
+
+@contextmanager
+def worker_process(
+    settings: Settings, data: Path | None = None, *, task_s: float = 0.01
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that takes `task_s` over a task; it tells how many it did at its end,
+    and nothing else.
+    """
+    token, url = settings.label_studio_api_key, settings.database_url
+    variables = {
+        "LABELPILOT_DATA_DIR": str(data or settings.data_path),
+        "LABEL_STUDIO_URL": settings.label_studio_url or "",
+        "LABEL_STUDIO_API_KEY": token.get_secret_value() if token else "",
+        "LABELPILOT_TEST_TASK_S": str(task_s),
+        "PYTHONPATH": str(ROOT),
+    }
+    if url is not None:
+        variables["LABELPILOT_DATABASE_URL"] = url.get_secret_value()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.backends.jobs.box_labeller"],
+            env=os.environ | variables,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+        log.seek(0)
+        said = log.read().decode()
+    assert said == "", said
+
+
+def test_two_workers_share_a_job(jobs: Jobs, studio: Studio, settings: Settings) -> None:
+    key = studio.add_project(CONFIG)
+    ids = studio.add_tasks(key, ["x"] * 400)
+    with worker_process(settings) as one, worker_process(settings) as other:
+        job_id = jobs.prelabel_project(project(key), ALL)
+        assert ended(jobs, job_id).stored == 400
+        shares = []
+        for process in (one, other):
+            process.send_signal(signal.SIGTERM)
+            said, _ = process.communicate(timeout=30)
+            shares.append(int(said))
+    assert sum(shares) == 400
+    assert min(shares) > 0
+    assert studio.versions(key) == {one: ["box-1"] for one in ids}
+
+
+def test_killed_workers_lose_and_double_nothing(
+    jobs: Jobs, studio: Studio, settings: Settings
+) -> None:
+    key = studio.add_project(CONFIG)
+    ids = studio.add_tasks(key, ["x"] * 300)
+    job_id = jobs.prelabel_project(project(key), ALL)
+    for some in (1, 100, 200):
+        with worker_process(settings) as process:
+            until(lambda some=some: jobs.job(job_id).finished >= some)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+    assert jobs.job(job_id).open
+    jobs.start()  # the same data folder: it gets the name of the dead, and what they had in hand
+    job = ended(jobs, job_id)
+    assert (job.state, job.finished, job.failed) == ("done", 300, 0)
+    assert studio.versions(key) == {one: ["box-1"] for one in ids}
+
+
+def test_a_dead_worker_of_another_machine_is_replaced(
+    small: SmallStudio,
+    make_settings: MakeSettings,
+    postgres: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    settings = make_settings(small, postgres.add_database())
+    key = small.add_project(CONFIG)
+    ids = small.add_tasks(key, ["x"] * 60)
+    with (
+        worker_process(settings, settings.data_path / "far", task_s=0.05) as far,
+        jobs_of(settings, BoxLabeller()) as jobs,
+    ):
+        job_id = jobs.prelabel_project(project(key), ALL)
+        until(lambda: jobs.job(job_id).listed and jobs._store.begun())
+        far.send_signal(signal.SIGKILL)
+        far.wait()
+        monkeypatch.setattr(worker, "DEAD_AFTER_S", 1.0)
+        jobs.start()
+        assert ended(jobs, job_id).finished == 60
+    assert small.versions(key) == {one: ["box-1"] for one in ids}
+
+
+def test_names_are_taken_again_after_their_holders_are_gone(tmp_path: Path) -> None:
+    first, second = Slot(tmp_path), Slot(tmp_path)
+    assert first.name != second.name
+    assert list(first.orphans()) == []
+    second.close()
+    assert list(first.orphans()) == [second.name]
+    third = Slot(tmp_path)
+    assert third.name == second.name
+    fourth = Slot(tmp_path / "other")
+    assert fourth.name not in (first.name, third.name)
+    assert Slot(tmp_path, fixed="mine").name == "mine"
+    for slot in (first, third, fourth):
+        slot.close()
+
+
+def test_a_process_has_one_engine_at_a_time(
+    make_settings: MakeSettings, small: SmallStudio
+) -> None:
+    settings = make_settings(small, None)
+    JobStore(settings).engine.dispose()
+    engine = Engine(settings, "one", lambda turn_id, attempt: None)
+    try:
+        with pytest.raises(StateError, match="already"):
+            Engine(settings, "two", lambda turn_id, attempt: None)
+    finally:
+        engine.close()
+    Engine(settings, "three", lambda turn_id, attempt: None).close()
+
+
+def test_a_database_that_is_away_is_told(make_settings: MakeSettings, small: SmallStudio) -> None:
+    settings = make_settings(small, "postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    with pytest.raises(StateError, match="cannot be started"):
+        Engine(settings, "one", lambda turn_id, attempt: None)
