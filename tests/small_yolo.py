@@ -60,6 +60,15 @@ def draw(task: DetectorTask, seed: int, *, scale: float = 1.0) -> tuple[Image, l
     return Image(_grain(rng, canvas)), truth
 
 
+def iou(a: Box | None, b: Box | None) -> float:
+    """0..1, how much two boxes overlap."""
+    if a is None or b is None:
+        return 0.0
+    shared = max(min(a.x1, b.x1) - max(a.x0, b.x0), 0) * max(min(a.y1, b.y1) - max(a.y0, b.y0), 0)
+    areas = (a.x1 - a.x0) * (a.y1 - a.y0) + (b.x1 - b.x0) * (b.y1 - b.y0)
+    return shared / (areas - shared)
+
+
 def _ground(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     coarse = rng.uniform(60, 190) + rng.uniform(-30, 30, (6, 6, 3))
     return cv2.resize(coarse.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)

@@ -11,6 +11,7 @@ import logging
 import os
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,7 +35,9 @@ def module(name: str = "") -> ModuleType:
     with undisturbed():
         _prepare()
         try:
-            found = importlib.import_module(f"ultralytics.{name}".removesuffix("."))
+            found = importlib.import_module("ultralytics")
+            if name:
+                found = importlib.import_module(f"ultralytics.{name}")
         except ImportError as error:
             raise CheckpointError(
                 "YOLO, MobileSAM and SAM 2.1 need ultralytics, which is not installed: "
@@ -54,7 +57,9 @@ def undisturbed() -> Iterator[None]:
         threads, opencv_threads = torch.get_num_threads(), cv2.getNumThreads()
         for_children, printing = os.environ.get("OMP_NUM_THREADS"), np.get_printoptions()
         try:
-            yield
+            with warnings.catch_warnings():  # it sets filters, and uses what torch deprecates
+                warnings.simplefilter("ignore")
+                yield
         finally:
             torch.set_num_threads(threads)
             cv2.setNumThreads(opencv_threads)

@@ -166,11 +166,8 @@ def load_yolo(
     Errors: `CheckpointError` for a file that is missing, damaged or foreign, for a runtime that is
     not installed and for a device that is not there.
     """
-    import torch
-
     version = version_of(path, cache_dir=cache_dir)
-    if device == "auto":
-        device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    device = _present(device)
 
     def on_cpu() -> Network:
         return load_network(path, task=task, device="cpu")
@@ -185,6 +182,21 @@ def load_yolo(
     )
     _try(yolo, path)
     return yolo
+
+
+def _present(device: str) -> str:
+    import torch
+
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        known = torch.device(device)
+    except RuntimeError:  # no name of a device
+        known = None
+    gpus = torch.cuda.device_count()
+    if known and (known.type == "cpu" or (known.type == "cuda" and (known.index or 0) < gpus)):
+        return device
+    raise CheckpointError(f'there is no device {device!r} for YOLO; choose "auto" or "cpu"')
 
 
 def _try(yolo: Yolo, path: Path) -> None:

@@ -109,7 +109,8 @@ class UltralyticsNetwork:
             args.conf, args.iou = options.min_score, options.max_overlap
             args.max_det, args.agnostic_nms = options.max_objects, options.across_classes
             args.augment = options.augment
-            args.classes = list(classes) or None
+            every = len(classes) == len(self.spec.labels)
+            args.classes = None if every else list(classes)
             args.imgsz = list(inputs[0].shape[:2])
             if self.spec.task is DetectorTask.CLASSIFY:
                 args.imgsz = list(self.spec.size_px[::-1])

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from micro_models.engines import ultralytics_runtime
 from micro_models.engines.checkpoints import CheckpointError
 from micro_models.engines.sam import load_sam
 from micro_models.engines.sam_decoder import Decoder, blocks, flat
@@ -138,9 +139,7 @@ def test_masks_are_enlarged_as_the_published_predictor_does() -> None:
 @pytest.fixture(scope="module")
 def builders() -> Any:
     pytest.importorskip("ultralytics", reason="skipped: ultralytics is not installed")
-    from micro_models.engines.ultralytics_sam import _builders
-
-    return _builders()
+    return ultralytics_runtime.module("models.sam.build")
 
 
 def photo() -> Image:
