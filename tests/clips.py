@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import struct
+import wave
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
@@ -115,3 +118,21 @@ def damaged(avi: bytes, numbers: Iterable[int]) -> bytes:
         (size,) = struct.unpack_from("<I", data, at - 4)
         data[at : at + size] = b"\x55" * size
     return bytes(data)
+
+
+def sound() -> bytes:
+    """A WAV of half a second."""
+    body = io.BytesIO()
+    with wave.open(body, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(8000))
+    return body.getvalue()
+
+
+def picture(kind: str) -> bytes:
+    """An image in a format of Pillow."""
+    body = io.BytesIO()
+    PIL.Image.new("RGB", (30, 20)).save(body, kind)
+    return body.getvalue()
