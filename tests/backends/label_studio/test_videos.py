@@ -132,8 +132,7 @@ class TestFrames:
             assert lags[number] >= -0.501
             assert number == 29 or lags[number + 1] < -0.499
 
-    def test_a_container_without_a_length(self, opened, tmp_path: Path) -> None:
-        # As browsers record: the length stays unknown.
+    def test_a_browser_recording_without_a_length(self, opened, tmp_path: Path) -> None:
         data = clips.write_clip(tmp_path / "a.webm", clips.numbered(30)).read_bytes()
         at = data.index(b"\x44\x89\x88")
         file, numbers = opened(data[:at] + b"\xec\x89" + data[at + 2 :])
