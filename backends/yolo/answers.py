@@ -33,6 +33,8 @@ def regions(
     Shapes lie on the image of `size_px` (width, height); what has no extent there is left out.
     """
     target = filling.target
+    # A control with two targets has one name on both.
+    task_key = f"{task_key}:{target.medium.name}"
     if target.kind == Kind.CLASS:
         return list(_classes(filling, detections, task_key))
     placed: list[PlacedRegion] = []

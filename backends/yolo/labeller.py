@@ -274,7 +274,7 @@ def _detected(
         return {}
     try:
         found = ready.detector.detect(list(images.values()), options=ready.options)
-        return dict(zip(images, found, strict=True))
+        return {key: _light(ready, seen) for key, seen in zip(images, found, strict=True)}
     except Exception as error:  # noqa: BLE001 - one image must not cost the others
         if len(images) == 1:
             return {next(iter(images)): _failure(f"running {ready.run.model[:80]}", error)}
@@ -283,6 +283,12 @@ def _detected(
             for one in images.items()
             for key, found in _detected(ready, dict([one])).items()
         }
+
+
+def _light(ready: ReadyRun, seen: Sequence[Detection]) -> list[Detection]:
+    """Without the masks of near misses, of which only the score is used."""
+    shown = min(filling.target.parameters.min_score for filling in ready.fillings)
+    return [one if one.score >= shown else replace(one, outline=None) for one in seen]
 
 
 def _failure(doing: str, error: Exception) -> LabelpilotError:

@@ -99,15 +99,14 @@ def find_targets(config: LabelConfig, *, min_score: float) -> Targets:
     for control, medium, kind in _served(config):
         try:
             target = _target(config, control, medium, kind, min_score)
+            problem = _emptiness(target) if target else ""
         except BadLabelConfig as error:
             findings.append(f"{error.message}: it is not pre-labelled; {error.advice}.")
             continue
-        if target is None:
-            continue
-        if target.labels.labels:
+        if target and problem is None:
             targets.append(target)
-        else:
-            findings.append(_no_labels(target))
+        elif problem:
+            findings.append(problem)
     if not targets and not findings:
         findings.append(_nothing(config))
     return Targets(tuple(targets), tuple(findings))
@@ -119,7 +118,8 @@ def _served(config: LabelConfig) -> list[tuple[Control, Medium, Kind]]:
     for control in config.controls:
         medium = media.get(control.to_name)
         kind = _TAGS.get(medium.tag, {}).get(control.tag) if medium else None
-        if medium is not None and kind is not None:
+        is_per_region = attribute(control, "perRegion").lower() == "true"
+        if medium is not None and kind is not None and not is_per_region:
             found.append((control, medium, kind))
     claimed = {name for control, _, kind in found for name in _claims(control, kind)}
     results = [
@@ -166,9 +166,6 @@ def _target(
     if parameters.skip:
         return None
     labels = _labels_of(config, control)
-    if kind == Kind.POINTS:
-        for label in labels.labels:
-            point_indexes(labels, label)
     if kind == Kind.BOX and parameters.rotated:
         kind = Kind.ROTATED_BOX
     boxes = _boxes_around(config, control) if kind == Kind.POINTS and parameters.add_boxes else None
@@ -192,6 +189,29 @@ def _boxes_around(config: LabelConfig, points: Control) -> Control | None:
     own = [control for control in rectangles if control.name == f"{points.name}_bbox"]
     skipped = [control for control in rectangles if is_skipped(control)]
     return next(iter(own + skipped), None)
+
+
+def _emptiness(target: Target) -> str | None:
+    """Why no model can fill it, "" if there is nothing to tell; None if one can.
+
+    Errors: `BadLabelConfig`.
+    """
+    labels = target.labels
+    if not labels.labels:
+        return _no_labels(target)
+    if target.kind != Kind.POINTS:
+        return None
+    indexes = [point_indexes(labels, label) for label in labels.labels]
+    if any(indexes):
+        return None
+    return _no_points(target) if asks_for_a_model(target.control) else ""
+
+
+def _no_points(target: Target) -> str:
+    return (
+        f"{target} stays empty: no label says which point of the skeleton it is; write "
+        '<Label value="nose" predicted_values="person" model_index="0"/>.'
+    )
 
 
 def _no_labels(target: Target) -> str:

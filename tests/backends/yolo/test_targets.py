@@ -6,7 +6,7 @@ from backends.yolo.targets import Kind, find_targets
 from tests.backends.yolo.fakes import project
 
 IMAGE = '<Image name="image" value="$image"/>'
-LABEL = '<Label value="Car"/>'
+LABEL = '<Label value="Car" model_index="0"/>'
 
 
 def found(xml: str):
@@ -66,16 +66,38 @@ def test_a_control_to_be_skipped() -> None:
     assert names(IMAGE + tag("a", 'model_skip="true"') + tag("b")) == ["b"]
 
 
+def plain(name: str, attributes: str = "", kind: str = "RectangleLabels") -> str:
+    """A control with nothing on it for a model."""
+    return tag(name, attributes, kind).replace(' model_index="0"', "")
+
+
 def test_a_prompt_tool_is_not_filled_beside_another_control() -> None:
-    prompt = tag("prompt", 'smart="true"')
+    prompt = plain("prompt", 'smart="true"')
     assert names(IMAGE + prompt + tag("brush", kind="BrushLabels")) == ["brush"]
     assert names(IMAGE + prompt) == ["prompt"]  # nothing else could show what was found
     asked = tag("prompt", 'smart="true" model_score_threshold="0.3"')
     assert names(IMAGE + asked + tag("brush", kind="BrushLabels")) == ["prompt", "brush"]
     # Smart is the default: only the written attribute tells.
     assert names(IMAGE + tag("a") + tag("b", kind="BrushLabels")) == ["a", "b"]
-    point = tag("point", 'smart="true"', "KeyPointLabels")
+    point = plain("point", 'smart="true"', "KeyPointLabels")
     assert names(IMAGE + point + prompt + tag("out", 'smart="false"')) == ["out"]
+
+
+def test_points_that_are_no_skeletons_need_no_model() -> None:
+    xml = IMAGE + plain("point", kind="KeyPointLabels") + tag("box")
+    assert names(xml) == ["box"]
+    assert found(xml).findings == ()
+    xml = IMAGE + plain("point", 'model_path="pose.pt"', "KeyPointLabels")
+    assert "no label says which point of the skeleton it is" in found(xml).findings[0]
+    xml = IMAGE + tag("point", kind="KeyPointLabels").replace('"0"', '"nose"') + tag("box")
+    assert names(xml) == ["box"]
+    assert 'has model_index="nose" on its label "Car"' in found(xml).findings[0]
+
+
+@pytest.mark.parametrize("control", ["Choices", "Taxonomy"])
+def test_classes_of_single_regions_are_for_people(control: str) -> None:
+    choices = f'<{control} name="c" toName="image" perRegion="true"><Choice value="a"/></{control}>'
+    assert names(IMAGE + choices + tag("box")) == ["box"]
 
 
 def test_where_the_boxes_around_points_go() -> None:
