@@ -89,7 +89,9 @@ def _controls(root: Element, names: set[str]) -> Iterator[Control]:
         if not name or not targets:
             continue
         labels = dict(_labels(tag))
-        joined = {"/".join(path): path for path in labels}
+        joined: dict[str, tuple[str, ...]] = {}
+        for path in labels:
+            joined.setdefault("/".join(path), path)
         for to_name in (target.strip() for target in targets.split(",")):
             if to_name not in names:
                 raise BadLabelConfig(

@@ -12,19 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from backends.errors import BadRequest
 from backends.interface import Clip, Medium
 from backends.label_studio.label_xml import attribute
 from backends.label_studio.percents import decode_box, encode_boxes
-from micro_models.tracks import KeyFrame, Track
+from micro_models.regions import Box, RotatedBox
+from micro_models.tracks import KeyFrame, Track, interpolate
 
 Json = dict[str, Any]
 
 DEFAULT_FRAMERATE = 24.0
 _SEEK_S = 0.002
-_GEOMETRY = ("x", "y", "width", "height", "rotation")
 
 
 @dataclass(frozen=True)
@@ -81,30 +79,28 @@ def encode_track(track: Track, timeline: Timeline, size_px: tuple[int, int]) -> 
     Where the editor's frames are not the decoded ones, each key frame goes to the nearest of the
     editor's on which its object is seen, with the box that belongs there.
     """
-    frames = [key.frame for key in track.key_frames]
-    boxes = encode_boxes([key.box for key in track.key_frames], size_px)
-    columns = {name: [float(box[name]) for box in boxes] for name in _GEOMETRY}
-    columns["rotation"] = list(np.unwrap(columns["rotation"], period=360))
-    sequence: dict[int, Json] = {}
+    placed: dict[int, tuple[KeyFrame, Box | RotatedBox]] = {}
     latest = 1
     for key in track.key_frames:
         # An object that goes is seen last in the last frame that shows it, not in the next one.
         number = timeline.first(key.frame) if key.enabled else timeline.last(key.frame)
-        number = latest = max(number, latest)
-        at = min(max(timeline.decoded(number), frames[0]), frames[-1])
-        geometry = {name: float(np.interp(at, frames, columns[name])) for name in _GEOMETRY}
-        sequence[number] = {
+        latest = max(number, latest)
+        placed[latest] = key, interpolate(track, timeline.decoded(latest)) or key.box
+    boxes = encode_boxes([box for _, box in placed.values()], size_px)
+    sequence = [
+        {
             "frame": number,
             "enabled": key.enabled,
-            **geometry,
-            "rotation": geometry["rotation"] % 360,
+            **box,
             "time": number / timeline.framerate,
             "score": float(key.score),
         }
+        for (number, (key, _)), box in zip(placed.items(), boxes, strict=True)
+    ]
     return {
         "framesCount": timeline.length,
         "duration": timeline.duration_s,
-        "sequence": list(sequence.values()),
+        "sequence": sequence,
     }
 
 

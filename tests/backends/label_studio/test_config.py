@@ -12,6 +12,7 @@ from backends.label_studio.config import (
     parse_label_config,
     prompt_controls,
 )
+from backends.label_studio.label_xml import attribute, label_names
 
 IMAGE = '<Image name="image" value="$image"/>'
 LABELS = '<Label value="Cat"/><Label value="Dog"/>'
@@ -58,6 +59,14 @@ def test_what_is_no_label_config_says_why(text, message):
 
 def test_deep_nesting_is_read():
     parse_label_config("<View>" * 20_000 + IMAGE + "</View>" * 20_000)
+
+
+def test_deeply_nested_choices_are_refused_before_their_paths_fill_the_memory():
+    deep = '<Choice value="x">' * 5_000 + "</Choice>" * 5_000
+    with pytest.raises(BadLabelConfig, match="deeper than 100 levels"):
+        config(IMAGE, control("Taxonomy", labels=deep))
+    # The editor writes no paths for these, and takes none but the first.
+    assert config(IMAGE, control("Choices", labels=deep)).controls[0].labels == ("x",)
 
 
 def test_nested_views_headers_comments_and_unicode():
@@ -115,6 +124,32 @@ def test_a_control_with_two_targets_becomes_two():
     assert find_control(read, "poly").to_name == "b"
     assert find_control(read, "kp").to_name == "a"
     assert find_control(read, "kp", "b").to_name == "b"
+
+
+@pytest.mark.parametrize(
+    "tag", ["Choices", "Taxonomy", "VideoRectangle", "TimelineLabels", "KeyPointLabels", "Labels"]
+)
+@pytest.mark.parametrize("spelled", [str.lower, str.upper])
+def test_every_control_is_known_in_any_case(tag, spelled):
+    read = config('<VIDEO name="image" value="$v"/>', control(spelled(tag), "c"))
+    assert [medium.tag for medium in read.media] == ["Video"]
+    assert read.controls[0].tag == tag
+
+
+def test_attributes_of_labels_and_tags_are_kept():
+    label = '<Label value="Cat" alias="c" predicted_values="cat,tiger" model_classes="15"/>'
+    read = config(IMAGE, control("RectangleLabels", "r", label, 'Model_Path="a.pt"'))
+    (boxes,) = read.controls
+    assert boxes.label_attributes["c"]["predicted_values"] == "cat,tiger"
+    assert boxes.attributes["Model_Path"] == "a.pt"
+    assert attribute(boxes, "model_path") == "a.pt"
+    assert attribute(boxes, "model_conf") == ""
+    assert label_names(boxes, "c") == ("c", "Cat")
+
+
+def test_a_config_without_tags_is_empty():
+    read = parse_label_config("<View/>")
+    assert (read.media, read.controls) == ((), ())
 
 
 def test_tags_are_taken_in_any_case_as_by_the_editor():

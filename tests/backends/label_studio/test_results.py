@@ -13,11 +13,20 @@ from backends.interface import PlacedRegion, Prediction
 from backends.label_studio.config import parse_label_config
 from backends.label_studio.results import decode_region, encode_prediction, encode_region
 from micro_models.geometry import iou, polygon_to_mask, rotated_box_to_mask
-from micro_models.regions import Box, Ellipse, Mask, Polygon, Region, RotatedBox
+from micro_models.regions import (
+    Box,
+    Ellipse,
+    Keypoints,
+    Mask,
+    Point,
+    Polygon,
+    Region,
+    RotatedBox,
+)
 from tests.hostile import hostile_variations
 
 EXPORTS = Path(__file__).parents[4] / "shared" / "data" / "label-studio"
-TAGS = ("Brush", "Bitmask", "Polygon", "Ellipse", "Rectangle")
+TAGS = ("Brush", "Bitmask", "Polygon", "Ellipse", "Rectangle", "KeyPoint")
 CONFIG = parse_label_config(
     '<View><Image name="image" value="$image"/>'
     + "".join(
@@ -51,6 +60,8 @@ def placed_shapes(draw):
     if kind == "polygon":
         points = draw(st.lists(st.tuples(shares, shares), min_size=3, max_size=9))
         return kind, Polygon(np.float32(points) * np.float32([width, height])), (width, height)
+    if kind == "keypoint":
+        return kind, Point(x * width, y * height), (width, height)
     if kind == "ellipse":
         ellipse = Ellipse(x * width, y * height, across * width, down * height, draw(angles))
         return kind, ellipse, (width, height)
@@ -74,6 +85,8 @@ def numbers(shape):
         return shape.points
     if isinstance(shape, RotatedBox):
         return shape.corners()
+    if isinstance(shape, Point):
+        return np.array([shape.x, shape.y])
     if isinstance(shape, Ellipse):
         angle = math.radians(shape.angle_deg)
         center = (shape.center_x, shape.center_y, shape.radius_x, shape.radius_y)
@@ -152,6 +165,7 @@ def test_the_pair_form_is_two_results_with_one_id(tag):
         "Polygon": Polygon(np.float32([[0, 0], [3, 0], [3, 3]])),
         "Ellipse": Ellipse(2, 2, 1, 1),
         "Rectangle": Box(0, 0, 2, 2),
+        "KeyPoint": Point(1, 2),
     }.get(tag, Mask(np.eye(4, dtype=bool)))
     placed = PlacedRegion("r", Region("Cat", shape), tag.lower())
     first, second = encode_region(placed, PAIRS, size_px=(4, 4))
@@ -184,6 +198,7 @@ def test_a_prediction_never_lacks_what_label_studio_needs():
         ("brush", Box(0, 0, 1, 1), BadRegion),
         ("rectangle", Mask(np.eye(4, dtype=bool)), BadRegion),
         ("brush", Mask(np.eye(5, dtype=bool)), BadRegion),
+        ("keypoint", Keypoints(np.zeros((1, 2), "f4"), np.ones(1, "f4")), BadRegion),
         ("nothing", Box(0, 0, 1, 1), BadLabelConfig),
     ],
 )
@@ -192,12 +207,75 @@ def test_a_shape_that_the_control_cannot_hold_is_refused(control, shape, error):
         encode_region(PlacedRegion("r", Region("Кот", shape), control), CONFIG, size_px=(4, 4))
 
 
+@pytest.mark.parametrize(
+    ("box", "size_px"),
+    [
+        (RotatedBox(310, 120, 200, 60, -75), (320, 240)),  # its first corner lies below
+        (RotatedBox(0, 120, 100, 60, 30), (320, 240)),  # its first corner lies to the left
+        (RotatedBox(50, 400, 700, 40, 90), (100, 800)),  # 700 % as wide as the image
+        (RotatedBox(160, 120, 400, 400, 45), (320, 240)),  # no corner lies on the image
+        (RotatedBox(-50, -50, 20, 20, 45), (320, 240)),  # nothing does
+    ],
+)
+def test_a_rotated_box_that_leaves_the_image_is_cut_to_what_is_seen_of_it(box, size_px):
+    placed = PlacedRegion("r", Region("Кот", box), "rectangle")
+    (item,) = encode_region(placed, CONFIG, size_px=size_px)
+    sides = [item["value"][key] for key in ("x", "y", "width", "height")]
+    assert all(0 <= side <= 100 for side in sides)
+
+    def pixels(shape):
+        if isinstance(shape, Box):
+            corners = numbers(shape).astype(np.float32)
+            return polygon_to_mask(Polygon(corners), width_px=size_px[0], height_px=size_px[1])
+        return rotated_box_to_mask(shape, width_px=size_px[0], height_px=size_px[1])
+
+    seen, back = pixels(box).pixels, pixels(decode_region(item).shape).pixels
+    assert not (seen & ~back).sum() > 0.01 * seen.sum()
+
+
+def test_parts_know_their_whole():
+    box = PlacedRegion("box", Region("Кот", Box(0, 0, 9, 9)), "rectangle")
+    eye = PlacedRegion("eye", Region("Кот", Point(3, 4), 0.5), "keypoint", "box", 0.7)
+    lone = PlacedRegion("lone", Region("Кот", Point(30, -4), 0.5), "keypoint", "gone")
+    made = Prediction((box, eye, lone), 0.5, "v1", 10, 20)
+    whole, part, other = encode_prediction(made, CONFIG)["result"]
+    assert part["parentID"] == whole["id"]
+    assert part["meta"] == whole["meta"] == {"text": ["box"]}
+    assert part["value"] == {"x": 30, "y": 20, "width": 0.7, "keypointlabels": ["Кот"]}
+    assert not {"parentID", "meta"} & set(other)
+    assert (other["value"]["x"], other["value"]["y"]) == (100, 0)
+    assert 0 < other["value"]["width"] <= 100  # the editor cannot open a point without one
+
+
+def test_a_bad_region_costs_none_but_itself(caplog):
+    good = PlacedRegion("good", Region("Кот", Box(0, 0, 1, 1)), "rectangle")
+    bad = [
+        PlacedRegion("1", Region("Пёс", Box(0, 0, 1, 1)), "rectangle"),
+        PlacedRegion("2", Region("Кот", Box(0, 0, 1, 1)), "brush"),
+        PlacedRegion("3", Region("Кот", Mask(np.eye(9, dtype=bool))), "brush"),
+        PlacedRegion("4", Region("Кот", Box(0, 0, 1, 1)), "nothing"),
+    ]
+    made = Prediction((*bad, good), 0.5, "v1", 4, 4)
+    assert [item["id"] for item in encode_prediction(made, CONFIG)["result"]] == ["good"]
+    assert len(caplog.records) == 4
+    assert 'has no label "Пёс"' in caplog.text
+    with pytest.raises(BadRegion, match='has no label "Пёс"'):
+        encode_prediction(Prediction(tuple(bad), 0.5, "v1", 4, 4), CONFIG)
+
+
+def test_a_pair_whose_labels_lack_the_label_is_refused():
+    placed = PlacedRegion("r", Region("Zebra", Box(0, 0, 1, 1)), "rectangle")
+    with pytest.raises(BadRegion, match='<Labels name="lab"> has no label "Zebra"'):
+        encode_region(placed, PAIRS, size_px=(4, 4))
+
+
 @pytest.mark.parametrize("control", [tag.lower() for tag in TAGS])
 def test_a_hostile_result_is_at_worst_a_bad_request(control):
     shape = {
         "polygon": Polygon(np.float32([[0, 0], [3, 0], [3, 3]])),
         "ellipse": Ellipse(2, 2, 1, 1),
         "rectangle": RotatedBox(2, 2, 1, 1, 30),
+        "keypoint": Point(1, 2),
     }.get(control, Mask(np.eye(4, dtype=bool)))
     (item,) = encode_region(
         PlacedRegion("r", Region("Кот", shape), control), CONFIG, size_px=(4, 4)
