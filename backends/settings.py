@@ -73,7 +73,7 @@ class Settings(BaseSettings):
         default=True, description="get the default YOLO checkpoint when one is needed and missing"
     )
     track_min_iou: float = Field(
-        default=0.9,
+        default=0.8,
         gt=0,
         le=1,
         description="how well boxes between key frames of a track must fit what was detected",
