@@ -388,3 +388,53 @@ def test_a_model_of_another_kind_is_told(tmp_path: Path) -> None:
     assert yolo.predict(asked, tasks("a.jpg"), None) == [None]
     (problem,) = yolo.check(asked.config)
     assert "is a detect model and gives no polygons; let model_path name a segment model" in problem
+
+
+def test_one_control_on_two_images_has_ids_of_its_own_on_each(tmp_path: Path) -> None:
+    xml = """<Image name="a" value="$a"/><Image name="b" value="$b"/>
+    <RectangleLabels name="r" toName="a,b"><Label value="person"/></RectangleLabels>"""
+    images = FakeImages({"a": PIXELS, "b": PIXELS + 1})
+    yolo, asked = backend(tmp_path, images=images), project(xml)
+    (found,) = yolo.predict(asked, [Task(1, {"a": "a", "b": "b"})], None)
+    results = encode_prediction(found, asked.config)["result"]
+    assert [item["to_name"] for item in results] == ["a", "b"]
+    assert len({item["id"] for item in results}) == 2
+
+
+def test_a_replaced_model_answers_without_a_restart(tmp_path: Path) -> None:
+    load = Loader(FakeDetector((box("car", 0.9),)))
+    yolo, asked = backend(tmp_path, load=load), project(BOXES)
+    before = yolo.predict(asked, tasks("a.jpg"), None)[0]
+    load.detector = FakeDetector((box("person", 0.8),), version="v2")
+    (tmp_path / "models" / "yolo11n.pt").write_bytes(b"trained again")
+    after = yolo.predict(asked, tasks("a.jpg"), None)[0]
+    assert [one.region.label for one in (*before.regions, *after.regions)] == ["Car", "Person"]
+    assert before.version != after.version == yolo.version(asked)
+
+
+def test_a_missing_model_costs_only_its_controls(tmp_path: Path, caplog) -> None:
+    xml = (
+        BOXES
+        + """<PolygonLabels name="p" toName="image" model_path="gone.pt">
+    <Label value="Car"/></PolygonLabels>"""
+    )
+    yolo, asked = backend(tmp_path), project(xml)
+    (found,) = yolo.predict(asked, tasks("a.jpg"), None)
+    assert {one.control for one in found.regions} == {"box"}
+    assert "'gone.pt' is not in the model folder" in caplog.text
+    assert yolo.serves(asked)
+    (problem,) = yolo.check(asked.config)
+    assert '<PolygonLabels name="p"> cannot be pre-labelled' in problem
+    (tmp_path / "models" / "gone.pt").write_bytes(b"here")
+    assert yolo.version(asked) != found.version
+
+
+def test_check_may_wait_for_the_model(tmp_path: Path) -> None:
+    load = Loader(FakeDetector(SEEN))
+    xml = f'{IMAGE}<RectangleLabels name="b" toName="image"><Label value="Tree"/></RectangleLabels>'
+    yolo, asked = backend(tmp_path, load=load), project(xml)
+    load.may_load.clear()
+    assert yolo.check(asked.config) == []
+    assert "is being loaded or downloaded" in yolo.describe(asked)[0]
+    load.may_load.set()
+    assert "stays empty" in yolo.check(asked.config, wait_s=20)[0]
