@@ -35,7 +35,7 @@ from backends.yolo.labeller import Labeller, MakeTracker, Work
 from backends.yolo.pipeline import SeenCache
 from backends.yolo.plan import ReadyRun, Run, plan, prepare
 from backends.yolo.report import findings_of_model, findings_of_run, lines
-from backends.yolo.shelf import LOADING_TAKES_S, Fetch, Load, ModelShelf
+from backends.yolo.shelf import LOADING_TAKES_S, Fetch, Load, ModelShelf, yolo_runs_here
 from backends.yolo.targets import Target, Targets, find_targets
 from micro_models.detections import Detector, Tracker
 
@@ -43,6 +43,10 @@ log = logging.getLogger(__name__)
 
 NO_WEIGHTS = "yolo-no-weights"
 NOTHING = "yolo-nothing"
+NOT_INSTALLED = (
+    "Nothing is pre-labelled: YOLO needs ultralytics (AGPL-3.0), which is not installed; "
+    'pip install "labelpilot[ultralytics]", or set LABELPILOT_YOLO_MODEL=off.'
+)
 # Part of every version: count up when the same model and label config get other answers.
 ANSWERS = 1
 # /setup must answer within 3 s; to hash 100 MB takes a part of one.
@@ -138,6 +142,8 @@ class YoloBackend:
         """
         found = self._targets(config)
         problems = list(found.findings)
+        if found.targets and self._settings.yolo_model != "off" and not yolo_runs_here():
+            problems.append(NOT_INSTALLED)
         for run in self._runs(config):
             try:
                 detector = self._loaded(run.model, wait_s)

@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,11 +68,14 @@ class ModelShelf:
     def default(self, task: DetectorTask) -> str | None:
         """The model for controls that name none: the settings', else the best one that is here.
 
-        Where none is here, the one to get. None where the settings want no default.
+        Where none is here, the one to get. None where the settings want no default, or nothing
+        could run it.
         """
         wanted = self._settings.yolo_model
+        if wanted == "off" or not yolo_runs_here():
+            return None
         if wanted != "auto":
-            return None if wanted == "off" else wanted
+            return wanted
         found = listing(self._settings.model_path, task=task)
         present = [weights.name for weights, is_here in found if is_here]
         return present[0] if present else found[-1][0].name
@@ -229,6 +233,11 @@ class ModelShelf:
             )
         is_here = path.is_dir() if name.endswith(OPENVINO) else path.is_file()
         return path if is_here else None
+
+
+def yolo_runs_here() -> bool:
+    """Whether the optional package is installed that runs YOLOs."""
+    return find_spec("ultralytics") is not None
 
 
 def _registered(name: str) -> Weights | None:

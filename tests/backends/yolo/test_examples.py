@@ -55,3 +55,57 @@ def test_an_example_fills_its_controls(name: str, expected: list) -> None:
         for filling in ready.fillings:
             assert filling.labels.labels_without_class == ()
             assert filling.labels.ambiguous == ()
+
+
+PEERS = {
+    "boxes": (
+        """<Image name="image" value="$image"/>
+        <RectangleLabels name="label" toName="image" score_threshold="0.25" opacity="0.1">
+          <Label value="Person" background="red"/>
+          <Label value="Car" background="blue" predicted_values="jeep,cab,limousine,truck"/>
+        </RectangleLabels>""",
+        [(DetectorTask.DETECT, {"person": "Person", "car": "Car", "truck": "Car"})],
+    ),
+    "skeletons": (
+        """<RectangleLabels name="keypoints_bbox" toName="image" model_skip="true">
+          <Label value="person"/>
+        </RectangleLabels>
+        <KeyPointLabels name="keypoints" toName="image" model_score_threshold="0.75"
+          model_point_threshold="0.5" model_add_bboxes="true" model_point_size="1">
+          <Label value="nose" predicted_values="person" model_index="0" background="red"/>
+          <View><Label value="left_eye" predicted_values="person" model_index="1"/></View>
+        </KeyPointLabels><Image name="image" value="$image"/>""",
+        [(DetectorTask.POSE, {"person": "nose, left_eye"})],
+    ),
+    "tracks": (
+        """<Video name="video" value="$video"/>
+        <VideoRectangle name="box" toName="video" model_tracker="botsort" model_conf="0.25"
+          model_iou="0.7" botsort_track_buffer="30"/>
+        <Labels name="label" toName="video"><Label value="Person"/><Label value="Car"/></Labels>""",
+        [(DetectorTask.DETECT, {"person": "Person", "car": "Car"})],
+    ),
+    "boxes and classes of two images": (
+        """<Image name="image1" value="$image"/>
+        <RectangleLabels name="label" toName="image1" model_score_threshold="0.1">
+          <Label value="person"/><Label value="car"/></RectangleLabels>
+        <Image name="image2" value="$image"/>
+        <Choices name="choice" toName="image2" model_score_threshold="0.1">
+          <Choice value="tabby"/><Choice value="dog" predicted_values="beagle,collie"/></Choices>""",
+        [
+            (DetectorTask.DETECT, {"person": "person", "car": "car"}),
+            (DetectorTask.CLASSIFY, {"tabby": "tabby", "beagle": "dog", "collie": "dog"}),
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("xml", "expected"), PEERS.values(), ids=PEERS)
+def test_configs_as_written_for_the_peer_work_unchanged(xml: str, expected: list) -> None:
+    found = find_targets(parse_label_config(f"<View>{xml}</View>"), min_score=0.5)
+    assert found.findings == ()
+    filled = []
+    for run in plan(found.targets, lambda task: task.value):
+        task = DetectorTask(run.model)
+        ready = prepare(run, FakeDetector((), task=task, labels=CLASSES[task]))
+        filled += [(task, dict(filling.labels.labels)) for filling in ready.fillings]
+    assert filled == expected

@@ -438,3 +438,16 @@ def test_check_may_wait_for_the_model(tmp_path: Path) -> None:
     assert "is being loaded or downloaded" in yolo.describe(asked)[0]
     load.may_load.set()
     assert "stays empty" in yolo.check(asked.config, wait_s=20)[0]
+
+
+def test_without_ultralytics_nothing_is_tried_and_the_cure_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backends.yolo.shelf.find_spec", lambda name: None)
+    yolo, asked = backend(tmp_path), project(BOXES)
+    assert yolo.predict(asked, tasks("a.jpg"), None) == [None]
+    assert not yolo.serves(asked)
+    (problem,) = yolo.check(asked.config)
+    assert 'pip install "labelpilot[ultralytics]"' in problem
+    quiet = backend(tmp_path, settings={"yolo_model": "off"})
+    assert quiet.check(asked.config) == []
