@@ -90,7 +90,8 @@ PEERS = {
           <Label value="person"/><Label value="car"/></RectangleLabels>
         <Image name="image2" value="$image"/>
         <Choices name="choice" toName="image2" model_score_threshold="0.1">
-          <Choice value="tabby"/><Choice value="dog" predicted_values="beagle,collie"/></Choices>""",
+          <Choice value="tabby"/><Choice value="dog" predicted_values="beagle,collie"/>
+        </Choices>""",
         [
             (DetectorTask.DETECT, {"person": "person", "car": "car"}),
             (DetectorTask.CLASSIFY, {"tabby": "tabby", "beagle": "dog", "collie": "dog"}),
