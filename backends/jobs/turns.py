@@ -19,7 +19,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backends.errors import LabelpilotError, LabelStudioError, LabelStudioRefused
 from backends.interface import Labelled, Prelabeller, Project, Task
-from backends.jobs.store import JobStore, Lost
+from backends.jobs.changes import Lost
+from backends.jobs.store import JobStore
 from backends.jobs.tables import PrelabelOptions, State, Turn, TurnKind
 from backends.jobs.uploads import Patience, Stopped, Uploads
 from backends.label_studio.client import LabelStudios
@@ -63,19 +64,19 @@ class Turns:
 
     def run(self, turn_id: str, attempt: int) -> None:
         """Do one turn, whatever it meets; returns when it needs this worker no more."""
-        turn = self._surely(lambda: self._store.begin(turn_id, attempt))
+        turn = self._surely(lambda: self._store.turns.begin(turn_id, attempt))
         if turn is None:
             return
         try:
             self._do(turn)
-            self._surely(lambda: self._store.finish(turn))
+            self._surely(lambda: self._store.turns.finish(turn))
         except Lost:
             log.debug("turn %s was taken over, or its job has ended", turn_id)
         except Stopped:
-            self._surely(lambda: self._store.put_back(turn))
+            self._surely(lambda: self._store.turns.put_back(turn))
         except SQLAlchemyError as error:
             log.warning("the database failed (%s), trying again", type(error).__name__)
-            self._surely(lambda: self._store.put_back(turn, delay_s=_DATABASE_AGAIN_S))
+            self._surely(lambda: self._store.turns.put_back(turn, delay_s=_DATABASE_AGAIN_S))
 
     def _do(self, turn: Turn) -> None:
         """The turn's work. Errors: `Lost`, `Stopped`, and those of the database."""
@@ -106,7 +107,7 @@ class Turns:
         patiently = self._patience(turn)
         while True:
             self._go_on()
-            last, listed = self._store.listed_to(turn)
+            last, listed = self._store.turns.listed_to(turn)
             size = PAGE if options.limit is None else min(PAGE, options.limit - listed)
             if size <= 0:
                 break
@@ -115,11 +116,11 @@ class Turns:
             if not ids:
                 break
             expected = min(listed + total, options.limit or listed + total)
-            self._store.note_page(
+            self._store.turns.note_page(
                 turn, pages(ids, turn_size(expected)), last=ids[-1], expected=expected
             )
             self._sent()
-        self._store.note_listed(turn)
+        self._store.turns.note_listed(turn)
 
     def _page(
         self, turn: Turn, options: PrelabelOptions, *, after_id: int, size: int
@@ -136,7 +137,7 @@ class Turns:
     def _label(self, turn: Turn) -> None:
         """Label the turn's tasks that have no prediction yet."""
         job, patiently = turn.job, self._patience(turn)
-        ids = self._store.task_ids(turn)
+        ids = self._store.turns.task_ids(turn)
         found, _ = patiently(lambda: read_project(self._client(turn), job.project_id))
         project = Project(job.project_key, found.config)
         self._still_valid(turn, project)
@@ -144,7 +145,7 @@ class Turns:
             lambda: tasks_without(self._client(turn), job.project_id, job.version, ids)
         )
         wanted = {task.id for task in tasks}
-        self._store.note(turn, skipped=[one for one in ids if one not in wanted])
+        self._store.turns.note(turn, skipped=[one for one in ids if one not in wanted])
         uploads = Uploads(
             turn,
             store=self._store,
@@ -176,7 +177,7 @@ class Turns:
             uploads.skip(task_id)
         else:
             try:
-                item = encode_prediction(one.prediction, project.config)
+                item = encode_prediction(one.prediction, project.config, data=one.task.data)
             except (LabelpilotError, ValueError) as error:
                 uploads.fail(task_id, str(error))
             else:
@@ -192,14 +193,14 @@ class Turns:
             if task.id is None or time.monotonic() - told_at < _FRAMES_EVERY_S:
                 return
             told_at = time.monotonic()
-            self._store.check(turn)
-            self._store.note_frames(turn, task.id, done=done, frames=frames)
+            self._store.turns.check(turn)
+            self._store.turns.note_frames(turn, task.id, done=done, frames=frames)
 
         return progress
 
     def _still_valid(self, turn: Turn, project: Project) -> None:
         """Errors: `Lost`, `Superseded`."""
-        self._store.check(turn)
+        self._store.turns.check(turn)
         version = self._prelabeller.version(project)
         if version != turn.job.version:
             raise Superseded(
@@ -218,7 +219,7 @@ class Turns:
             return
         delay_s = min(FIRST_DELAY_S * 2**turn.delays, _LONGEST_DELAY_S)
         log.warning("pre-labelling waits %.0f s: %s", delay_s, error)
-        self._store.put_back(turn, delay_s=delay_s)
+        self._store.turns.put_back(turn, delay_s=delay_s)
         self._store.tell(turn.job.id, f"waits for Label Studio: {error.message}")
 
     def _give_up(self, turn: Turn) -> None:
@@ -226,7 +227,7 @@ class Turns:
             self._end(turn, State.FAILED, f"listing tasks ended {_MOST_STARTS} workers")
             return
         reason = f"not labelled: {_MOST_STARTS} workers ended while they were at it or near it"
-        self._store.note(turn, failed=dict.fromkeys(self._store.task_ids(turn), reason))
+        self._store.turns.note(turn, failed=dict.fromkeys(self._store.turns.task_ids(turn), reason))
 
     def _end(self, turn: Turn, state: State, note: str) -> None:
         log.warning("pre-labelling of project %s ended: %s", turn.job.project_key, note)

@@ -55,7 +55,9 @@ def answer(services: Services, backend: Backend, decoded: PredictRequest) -> lis
             results.append(nothing)
             continue
         try:
-            results.append(encode_prediction(prediction, project.config, to_name=to_name))
+            results.append(
+                encode_prediction(prediction, project.config, to_name=to_name, data=task.data)
+            )
         except LabelpilotError as error:
             if interaction is not None:
                 raise
