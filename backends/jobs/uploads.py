@@ -167,7 +167,7 @@ class Uploads:
         self._import(batch, list(batch.items))
         if self._turn.job.options is not None and self._turn.job.options.replace:
             self._replace(batch)
-        self._store.note(
+        self._store.turns.note(
             self._turn, stored=list(batch.items), skipped=batch.skipped, failed=batch.failed
         )
 

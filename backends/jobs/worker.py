@@ -34,9 +34,9 @@ class Worker:
         if time.monotonic() - self._cared_at > _CARE_EVERY_S:
             self._care()
             self._cared_at = time.monotonic()
-        while turns := self._store.unsent():
+        while turns := self._store.turns.unsent():
             self._engine.send(turns)
-            self._store.mark_sent(turns)
+            self._store.turns.mark_sent(turns)
 
     def close(self) -> None:
         """Take no more turns, and wait until those in hand have ended."""
@@ -48,7 +48,7 @@ class Worker:
 
     def _care(self) -> None:
         silent = self._store.seen(self._slot.name, dead_after_s=DEAD_AFTER_S)
-        self._store.take_back(self._engine.dropped(self._store.begun(), silent))
+        self._store.turns.take_back(self._engine.dropped(self._store.turns.begun(), silent))
         self._store.forget(silent)
         for name in self._slot.orphans():
-            self._store.take_back(self._engine.dropped([], [name]))
+            self._store.turns.take_back(self._engine.dropped([], [name]))

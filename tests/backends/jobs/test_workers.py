@@ -112,7 +112,7 @@ def test_a_dead_worker_of_another_machine_is_replaced(
         jobs_of(settings, BoxLabeller()) as jobs,
     ):
         job_id = jobs.prelabel_project(project(key), ALL)
-        until(lambda: jobs.job(job_id).listed and jobs._store.begun())
+        until(lambda: jobs.job(job_id).listed and jobs._store.turns.begun())
         far.send_signal(signal.SIGKILL)
         far.wait()
         monkeypatch.setattr(worker, "DEAD_AFTER_S", 1.0)
