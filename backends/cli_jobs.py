@@ -62,23 +62,35 @@ def run_prelabel(
     check_state(settings)
     with closing(make_services(settings)) as services:
         jobs, client = services.jobs, services.studios.sdk()
-        project, _ = read_project(client, wanted.project_id)
-        job_id = jobs.prelabel_project(project, wanted.options(client), restart=restart)
+
+        def ask(*, anew: bool) -> str:
+            project, _ = read_project(client, wanted.project_id)
+            return jobs.prelabel_project(project, wanted.options(client), restart=anew)
+
+        job_id = ask(anew=restart)
         if detach:
             console.print(f"job {job_id} waits for a worker", highlight=False)
             return 0
         jobs.start()
-
-        def over(wait_s: float) -> bool:
-            time.sleep(wait_s)
-            return not jobs.job(job_id).open
-
         try:
-            watch(console, lambda: [jobs.job(job_id)], over)
+            job = _watch_job(console, jobs, job_id)
+            if job.state is State.SUPERSEDED and not job.stored:  # weights came, just in time
+                job = _watch_job(console, jobs, ask(anew=False))
         except KeyboardInterrupt:
             console.print("stopping; the same command goes on from here", highlight=False)
             return _INTERRUPTED
-        return 0 if summary(console, jobs, jobs.job(job_id)) else 1
+        return 0 if summary(console, jobs, job) else 1
+
+
+def _watch_job(console: Console, jobs: Jobs, job_id: str) -> JobState:
+    """Draw its progress until it has ended; how it ended."""
+
+    def over(wait_s: float) -> bool:
+        time.sleep(wait_s)
+        return not jobs.job(job_id).open
+
+    watch(console, lambda: [jobs.job(job_id)], over)
+    return jobs.job(job_id)
 
 
 def run_worker(settings: Settings, console: Console) -> None:

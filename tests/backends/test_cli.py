@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 
 from backends.cli import app
 
-COMMANDS = ["serve", "connect", "doctor", "embed", "demo", "weights list", "weights get"]
+COMMANDS = ["serve", "connect", "doctor", "embed", "prelabel", "worker", "demo"]
+COMMANDS += ["weights list", "weights get"]
 
 
 @pytest.fixture(autouse=True)
