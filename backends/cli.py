@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Annotated, Any
@@ -28,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="""ML backends for Label Studio: one click or one box becomes a mask.
+    help="""ML backends for Label Studio: one click or one box becomes a mask, tasks arrive labelled.
 
     Settings are environment variables, or lines of a file `.env` in the current folder:
 
@@ -36,11 +37,13 @@ app = typer.Typer(
       (personal access token or legacy token, both work)
     - `LABELPILOT_DATA_DIR`: state and caches, default ~/.labelpilot
     - `LABELPILOT_MODEL_DIR`: checkpoints, default models/ in the data folder
-    - `LABELPILOT_SAM_MODEL`: which model; default: the best one in the model folder, else GrabCut,
-      which needs no weights
+    - `LABELPILOT_SAM_MODEL`: the model for clicks; default: the best one in the model folder, else
+      GrabCut, which needs no weights
+    - `LABELPILOT_YOLO_MODEL`: the model for pre-labels where the label config names none; default:
+      the best one in the model folder
 
     Start with `labelpilot serve`, then `labelpilot connect --project N`. When nothing appears in
-    Label Studio: `labelpilot doctor --project N`.
+    Label Studio: `labelpilot doctor --project N`. A whole project: `labelpilot prelabel --project N`.
     """,
 )
 weights_app = typer.Typer(
@@ -48,6 +51,14 @@ weights_app = typer.Typer(
     help="Checkpoints: which there are, which are here, and how to get one.",
 )
 app.add_typer(weights_app, name="weights")
+
+
+@app.callback()
+def _before_any_command() -> None:
+    # torch's threads wait for each other in busy loops by default: two processes on one machine
+    # then slow each other down many times. Read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 console = Console()
 errors = Console(stderr=True)
