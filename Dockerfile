@@ -29,6 +29,7 @@ RUN make install-server
 ARG DEVICE=cpu
 ENV PATH=/app/.venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    OMP_WAIT_POLICY=PASSIVE \
     LABELPILOT_DATA_DIR=/data \
     LABELPILOT_MODEL_DIR=/models \
     LABELPILOT_DEVICE=$DEVICE

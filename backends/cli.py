@@ -29,7 +29,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="""ML backends for Label Studio: one click or one box becomes a mask, tasks arrive labelled.
+    help="""ML backends for Label Studio: a click becomes a mask, tasks arrive labelled.
 
     Settings are environment variables, or lines of a file `.env` in the current folder:
 
@@ -43,7 +43,8 @@ app = typer.Typer(
       the best one in the model folder
 
     Start with `labelpilot serve`, then `labelpilot connect --project N`. When nothing appears in
-    Label Studio: `labelpilot doctor --project N`. A whole project: `labelpilot prelabel --project N`.
+    Label Studio: `labelpilot doctor --project N`. To label a whole project:
+    `labelpilot prelabel --project N`.
     """,
 )
 weights_app = typer.Typer(
