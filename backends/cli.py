@@ -344,17 +344,18 @@ def weights_list() -> None:
     from backends.weights import listing
 
     folder = load_settings().model_path
-    table = Table("name", "MB", "here", "what for", box=None, pad_edge=False)
+    table = Table("name", "gives", "MB", "here", "what for", box=None, pad_edge=False)
     for weights, is_here in listing(folder):
         mark = " *" if weights.extra else ""
         here = "[green]yes[/green]" if is_here else ""
         about = f"{weights.about}\n[dim]{weights.file}[/dim]"
-        table.add_row(weights.name + mark, str(weights.size_mb), here, about)
+        table.add_row(weights.name + mark, weights.gives, str(weights.size_mb), here, about)
     console.print(table)
     console.print(
         '* needs the extra: pip install "labelpilot[ultralytics]" (AGPL-3.0)\n'
-        f"Model folder: {folder}\nOffline, put a file there by hand; LABELPILOT_SAM_MODEL names "
-        "one of them, or any other SAM checkpoint in the folder.",
+        f"Model folder: {folder}\nLABELPILOT_SAM_MODEL names one for clicks and boxes drawn, "
+        "LABELPILOT_YOLO_MODEL (or model_path in the label config) one for pre-labels: a name "
+        "from here, or any other file in the folder. Offline, put files there by hand.",
         highlight=False,
         markup=False,
     )
@@ -368,7 +369,7 @@ def weights_get(
 
     The file is checked by its SHA-256 and appears only when it is whole.
     """
-    from backends.weights import download
+    from backends.weights import download, named
 
     folder = load_settings().model_path
     with mistakes_explained(), _progress(DownloadColumn(), TransferSpeedColumn()) as progress:
@@ -378,7 +379,9 @@ def weights_get(
             folder,
             progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
-    console.print(f"{path} is ready; restart `labelpilot serve` to use it", highlight=False)
+    is_for_clicks = named(name).task == "prompt"
+    use = "restart `labelpilot serve` to use it" if is_for_clicks else "`serve` finds it by itself"
+    console.print(f"{path} is ready; {use}", highlight=False)
 
 
 def _progress(*columns: Any) -> Progress:

@@ -25,12 +25,23 @@ _TRIES = 5
 _TIMEOUT = httpx.Timeout(30.0)
 
 
+_GIVES = {
+    "prompt": "masks of clicks",
+    "detect": "boxes",
+    "segment": "masks, boxes",
+    "pose": "points, boxes",
+    "obb": "turned boxes",
+    "classify": "classes",
+}
+
+
 @dataclass(frozen=True)
 class Weights:
     """One checkpoint: where it comes from, the file it becomes, and what the file must hash to.
 
     `extra` names the optional dependency that runs it, "" for none. `task` says what it is for:
     "prompt" for masks of what is pointed at, else a YOLO's detect, segment, pose, obb or classify.
+    `older` ones are used where they are named or here, and never the first to get.
     """
 
     name: str
@@ -41,6 +52,12 @@ class Weights:
     about: str
     extra: str = ""
     task: str = "prompt"
+    older: bool = False
+
+    @property
+    def gives(self) -> str:
+        """What comes out, in the words of a person who labels."""
+        return _GIVES[self.task]
 
 
 def _sam(name: str, file: str, size_mb: int, sha256: str, about: str) -> Weights:
@@ -70,17 +87,18 @@ _YOLO_ABOUT = {
 _YOLO_SPEED = {"n": "fast on a CPU", "s": "better, a CPU does", "m": "good, wants a GPU"}
 
 
-def _yolo(size: str, task: str, size_mb: int, sha256: str) -> Weights:
-    name = f"yolo11{size}{_YOLO_SUFFIXES[task]}"
+def _yolo(model: str, task: str, size_mb: int, sha256: str) -> Weights:
+    name = f"yolo{model}{_YOLO_SUFFIXES[task]}"
     return Weights(
         name,
         f"{name}.pt",
         f"https://github.com/ultralytics/assets/releases/download/v8.3.0/{name}.pt",
         size_mb,
         sha256,
-        f"YOLO11{size}: {_YOLO_ABOUT[task]}; {_YOLO_SPEED[size]}",
+        f"YOLO{model}: {_YOLO_ABOUT[task]}; {_YOLO_SPEED[model[-1]]}",
         extra="ultralytics",
         task=task,
+        older=model.startswith("v8"),
     )
 
 
@@ -147,22 +165,35 @@ _PROMPT = (
 )
 
 
-# The best first, for each task.
+# The best first, for each task. Configs written for label-studio-ml-backend name YOLOv8s.
 _YOLO = (
-    _yolo("m", "detect", 41, "d5ffc1a674953a08e11a8d21e022781b1b23a19b730afc309290bd9fb5305b95"),
-    _yolo("s", "detect", 19, "85a76fe86dd8afe384648546b56a7a78580c7cb7b404fc595f97969322d502d5"),
-    _yolo("n", "detect", 6, "0ebbc80d4a7680d14987a577cd21342b65ecfd94632bd9a8da63ae6417644ee1"),
-    _yolo("m", "segment", 45, "eb9a06f63e2206c35d68d839b08c362429ebecf933ad54c1ad68b2fd001c17cf"),
-    _yolo("s", "segment", 21, "1caa81c0195412efa411b632bcfb8c184939dddb6ae41f6a80c41b211ff257c3"),
-    _yolo("n", "segment", 6, "55ed65c56c91713d23e8402371c6c49a6fd84f257f7dce452e8d70e41dcbe152"),
-    _yolo("m", "pose", 42, "29b17eaf3a3117cbea906090dbedf9159f7c6a49db58ec8b99ed2dfde1cf6eb2"),
-    _yolo("s", "pose", 20, "1060bda4a27012060eca246f9b2adeea22eabb045a1e58f8d229be29b7ebc2ba"),
-    _yolo("n", "pose", 6, "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0"),
-    _yolo("m", "obb", 42, "41832a4349c08190335bbc11a8e64726750702eb49cf09abb262bc394a13498c"),
-    _yolo("s", "obb", 20, "43fa63102922e0701501241b307420d24fc55e080816888b18bf8c6f96b1a45a"),
-    _yolo("n", "obb", 6, "b62898ebf38940ca4df323863e45ee9d84a1a46d5d11ebdde529fb33aa9f3a32"),
-    _yolo("s", "classify", 14, "e2b605d1c8c212b434a75a32759a6f7adf1d2b29c35f76bdccd4c794cb653cf2"),
-    _yolo("n", "classify", 6, "c62d41bf9625777760018bf914d2e6cd472420ccd01706d97a61cb6c82502bd7"),
+    _yolo("11m", "detect", 41, "d5ffc1a674953a08e11a8d21e022781b1b23a19b730afc309290bd9fb5305b95"),
+    _yolo("v8m", "detect", 52, "5d4a90cdc7a21786cc59cd19778e9eafff836df9e2da32524737c7ee6efe4fe5"),
+    _yolo("11s", "detect", 19, "85a76fe86dd8afe384648546b56a7a78580c7cb7b404fc595f97969322d502d5"),
+    _yolo("v8s", "detect", 23, "1f47a78bf100391c2a140b7ac73a1caae18c32779be7d310658112f7ac9aa78a"),
+    _yolo("11n", "detect", 6, "0ebbc80d4a7680d14987a577cd21342b65ecfd94632bd9a8da63ae6417644ee1"),
+    _yolo("v8n", "detect", 7, "f59b3d833e2ff32e194b5bb8e08d211dc7c5bdf144b90d2c8412c47ccfc83b36"),
+    _yolo("11m", "segment", 45, "eb9a06f63e2206c35d68d839b08c362429ebecf933ad54c1ad68b2fd001c17cf"),
+    _yolo("v8m", "segment", 55, "51fa7e5ef385efa6d5b1d8e31b73399be6ed5d7ca71bda4bd4b2794bb445c4f4"),
+    _yolo("11s", "segment", 21, "1caa81c0195412efa411b632bcfb8c184939dddb6ae41f6a80c41b211ff257c3"),
+    _yolo("v8s", "segment", 24, "0bac0770b55e5eb5b76a61bc535673288dcec36c2bc0cd25ee0d584c632f3413"),
+    _yolo("11n", "segment", 6, "55ed65c56c91713d23e8402371c6c49a6fd84f257f7dce452e8d70e41dcbe152"),
+    _yolo("v8n", "segment", 7, "a7cd8f929e1903d78a12a48efecab430209f18dc46cb96c3599a5980c63c423c"),
+    _yolo("11m", "pose", 42, "29b17eaf3a3117cbea906090dbedf9159f7c6a49db58ec8b99ed2dfde1cf6eb2"),
+    _yolo("v8m", "pose", 53, "dbe539ea268db2534390942cfdf206e521f376f19e5415967a57f6a2ddfa3c90"),
+    _yolo("11s", "pose", 20, "1060bda4a27012060eca246f9b2adeea22eabb045a1e58f8d229be29b7ebc2ba"),
+    _yolo("v8s", "pose", 24, "234314cd8baf62616791aceb9ea6ad5c19f26cf6c0d8f3a1bfce1e23b186cfb3"),
+    _yolo("11n", "pose", 6, "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0"),
+    _yolo("v8n", "pose", 7, "c6fa93dd1ee4a2c18c900a45c1d864a1c6f7aba75d84f91648a30b7fb641d212"),
+    _yolo("11m", "obb", 42, "41832a4349c08190335bbc11a8e64726750702eb49cf09abb262bc394a13498c"),
+    _yolo("11s", "obb", 20, "43fa63102922e0701501241b307420d24fc55e080816888b18bf8c6f96b1a45a"),
+    _yolo("11n", "obb", 6, "b62898ebf38940ca4df323863e45ee9d84a1a46d5d11ebdde529fb33aa9f3a32"),
+    _yolo("v8n", "obb", 7, "fa6e4cd2691f132875c143135affaa66b5d89394ebb1d07d19770a9b6382c1b8"),
+    _yolo(
+        "11s", "classify", 14, "e2b605d1c8c212b434a75a32759a6f7adf1d2b29c35f76bdccd4c794cb653cf2"
+    ),
+    _yolo("11n", "classify", 6, "c62d41bf9625777760018bf914d2e6cd472420ccd01706d97a61cb6c82502bd7"),
+    _yolo("v8n", "classify", 6, "11fa19f2aea79bc960d680a13f82f22105982b325eb9e17a4a5e1a9f8245980a"),
 )
 REGISTRY = _PROMPT + _YOLO
 

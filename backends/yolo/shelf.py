@@ -78,7 +78,8 @@ class ModelShelf:
             return wanted
         found = listing(self._settings.model_path, task=task)
         present = [weights.name for weights, is_here in found if is_here]
-        return present[0] if present else found[-1][0].name
+        to_get = [weights.name for weights, _ in found if not weights.older]
+        return present[0] if present else to_get[-1]
 
     def find(self, name: str) -> Path:
         """Where the model lies. Says in the error how to get it."""

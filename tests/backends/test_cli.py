@@ -77,6 +77,25 @@ def test_weights_list_shows_what_is_here(tmp_path: Path) -> None:
     assert str(folder) in output
 
 
+def test_weights_list_says_what_each_gives_and_which_setting_names_it() -> None:
+    output = " ".join(run("weights", "list")[1].split())
+    assert "mobile_sam * masks of clicks" in output
+    assert "yolov8n-obb * turned boxes" in output
+    assert "LABELPILOT_SAM_MODEL names one for clicks" in output
+    assert "LABELPILOT_YOLO_MODEL (or model_path in the label config) one for pre-labels" in output
+
+
+@pytest.mark.parametrize(("name", "needs_restart"), [("mobile_sam", True), ("yolov8n.pt", False)])
+def test_only_a_model_for_clicks_needs_a_restart(
+    monkeypatch: pytest.MonkeyPatch, name: str, needs_restart: bool
+) -> None:
+    monkeypatch.setattr("backends.weights.download", lambda name, folder, progress: folder / name)
+    code, output = run("weights", "get", name)
+    assert code == 0
+    assert ("restart" in output) == needs_restart
+    assert ("finds it by itself" in " ".join(output.split())) == (not needs_restart)
+
+
 def test_an_unknown_checkpoint_is_answered_with_the_known_ones() -> None:
     code, output = run("weights", "get", "nope")
     assert code == 1

@@ -13,6 +13,7 @@ from backends.errors import ModelMissing
 from backends.sam.engine import find_checkpoint
 from backends.settings import Settings
 from backends.weights import REGISTRY, Weights, download, fetch, listing, named
+from backends.yolo.shelf import ModelShelf
 from micro_models.detections import DetectorTask
 
 BODY = bytes(range(256)) * 4096  # 1 MiB
@@ -178,18 +179,41 @@ def test_the_registry_is_well_formed(tmp_path: Path) -> None:
         download("sam_vit_x", tmp_path)
 
 
-def test_every_task_of_a_yolo_has_checkpoints_the_smallest_last(tmp_path: Path) -> None:
-    (tmp_path / "yolo11n-seg.pt").touch()
-    for task in DetectorTask:
-        entries = [entry for entry, _ in listing(tmp_path, task=task)]
-        assert [entry.size_mb for entry in entries] == sorted(
-            (entry.size_mb for entry in entries), reverse=True
-        )
-        assert entries[-1].name.startswith("yolo11n")
-        assert all(entry.extra == "ultralytics" for entry in entries)
-    assert [entry.name for entry, here in listing(tmp_path, task="segment") if here] == [
-        "yolo11n-seg"
+@pytest.mark.parametrize("task", DetectorTask)
+def test_yolos_are_listed_the_best_first(tmp_path: Path, task: DetectorTask) -> None:
+    entries = [entry for entry, _ in listing(tmp_path, task=task)]
+    assert all(entry.extra == "ultralytics" for entry in entries)
+    sizes = [entry.file.split("-")[0].removesuffix(".pt")[-1] for entry in entries]
+    assert sizes == sorted(sizes, key="msn".index)
+    for size in set(sizes):  # of the same size the newer one comes first
+        ages = [entry.older for entry, its in zip(entries, sizes, strict=True) if its == size]
+        assert ages == sorted(ages)
+    assert [entry.name[:7] for entry in entries if not entry.older][-1] == "yolo11n"
+
+
+PEER = (
+    "yolov8n.pt yolov8m.pt yolov8n-seg.pt yolov8m-seg.pt yolov8n-cls.pt yolov8n-pose.pt "
+    "yolov8m-pose.pt yolov8n-obb.pt"
+)
+
+
+@pytest.mark.parametrize("name", PEER.split())
+def test_models_of_configs_for_the_peer_are_known(name: str) -> None:
+    assert named(name).file == name
+    assert named(name).older
+
+
+def test_an_older_yolo_is_used_if_it_is_here_and_never_fetched_by_default(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, data_dir=tmp_path, model_dir=tmp_path)
+    shelf = ModelShelf(settings, load=lambda path: pytest.fail(f"{path} was loaded"))
+    assert [shelf.default(task) for task in DetectorTask] == [
+        f"yolo11n{suffix}" for suffix in ("", "-seg", "-pose", "-obb", "-cls")
     ]
+    for here, wanted in (("yolov8n", "yolov8n"), ("yolo11n", "yolo11n"), ("yolov8m", "yolov8m")):
+        (tmp_path / f"{here}.pt").touch()
+        assert shelf.default(DetectorTask.DETECT) == wanted
+    (tmp_path / "yolo11m.pt").touch()
+    assert shelf.default(DetectorTask.DETECT) == "yolo11m"
 
 
 def test_a_yolo_is_no_model_for_clicks(tmp_path: Path) -> None:
