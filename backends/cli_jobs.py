@@ -166,6 +166,8 @@ def summary(console: Console, jobs: Jobs, job: JobState) -> bool:
         f"{job.skipped} skipped, {job.failed} failed; version {job.version}",
         highlight=False,
     )
+    if job.state is State.DONE and not job.total:
+        console.print("every task that was asked for has a prediction of this version")
     if job.note:
         console.print(job.note, highlight=False, markup=False)
     failures = jobs.failures(job.id)
