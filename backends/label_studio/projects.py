@@ -100,6 +100,10 @@ class ProjectBook:
             ).all()
         return [_project(row) for row in rows]
 
+    def close(self) -> None:
+        """Close connections to the database; a later use opens new ones."""
+        self._engine.dispose()
+
     def _write(self, project: KnownProject) -> None:
         # Delete and insert in one transaction is an upsert that every database knows.
         values = dict(zip(_PROJECTS.c.keys(), _values(project), strict=True))

@@ -78,6 +78,7 @@ class Services:
         self.bulk.close()
         self.images.close()
         self.studios.close()
+        self.projects.close()
 
 
 @lru_cache(maxsize=256)
