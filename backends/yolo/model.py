@@ -9,7 +9,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,7 +35,14 @@ from backends.yolo.labeller import Labeller, MakeTracker, Work
 from backends.yolo.pipeline import SeenCache
 from backends.yolo.plan import ReadyRun, Run, plan, prepare
 from backends.yolo.report import findings_of_model, findings_of_run, lines
-from backends.yolo.shelf import LOADING_TAKES_S, Fetch, Load, ModelShelf, yolo_runs_here
+from backends.yolo.shelf import (
+    LOADING_TAKES_S,
+    Fetch,
+    Load,
+    ModelLoading,
+    ModelShelf,
+    yolo_runs_here,
+)
 from backends.yolo.targets import Target, Targets, find_targets
 from micro_models.detections import Detector, Tracker
 
@@ -228,9 +235,10 @@ class YoloBackend:
             return
         last = begun = time.monotonic()
         longest = 0.0
-        with closing(
-            self._label(project, tasks, wait_s=self._settings.answer_within_s)
-        ) as labelled:
+        with (
+            suppress(ModelLoading),
+            closing(self._label(project, tasks, wait_s=self._settings.answer_within_s)) as labelled,
+        ):
             for one in labelled:
                 yield one
                 now = time.monotonic()
@@ -273,12 +281,17 @@ class YoloBackend:
         return coming
 
     def _ready(self, runs: Sequence[Run], stack: ExitStack, *, wait_s: float) -> list[ReadyRun]:
-        """The runs whose models are here. Errors: the first one's if there is none."""
+        """The runs whose models are here.
+
+        Errors: `ModelLoading` if one is still on its way; the first one's if there is none.
+        """
         ready: list[ReadyRun] = []
         problems: list[LabelpilotError] = []
         for run in runs:
             try:
                 detector = stack.enter_context(self._shelf.borrowed(run.model, wait_s=wait_s))
+            except ModelLoading:
+                raise  # or what the others fill would be stored as if it were all
             except LabelpilotError as error:
                 problems.append(error)
                 continue

@@ -33,6 +33,10 @@ MEGABYTE = 1_000_000
 LOADING_TAKES_S = 600.0
 
 
+class ModelLoading(ModelMissing):
+    """A model that is still being loaded or downloaded."""
+
+
 @dataclass
 class _Model:
     """A model on the shelf. `state` is its files' as they were when loading began."""
@@ -299,7 +303,7 @@ def _wait(future: Future[T], deadline: float, busy: str) -> T:
     try:
         return _result(future, max(deadline - time.monotonic(), 0.0))
     except FutureTimeout:
-        raise ModelMissing(busy, advice="ask again in a moment") from None
+        raise ModelLoading(busy, advice="ask again in a moment") from None
 
 
 def _result(future: Future[T], timeout_s: float) -> T:

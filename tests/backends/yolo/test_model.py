@@ -246,6 +246,16 @@ def test_what_takes_too_long_follows_in_the_background(tmp_path: Path) -> None:
     assert len(background.left) == 1
 
 
+def test_while_the_model_loads_all_is_left_for_the_background(tmp_path: Path) -> None:
+    background, load = FakeBackground(), Loader(FakeDetector(SEEN))
+    load.may_load.clear()
+    yolo = backend(tmp_path, load=load, background=background, settings={"answer_within_s": 0.01})
+    asked = tasks("a.jpg")
+    assert yolo.predict(project(BOXES), asked, None) == [None]
+    load.may_load.set()
+    assert background.left == [(yolo.version(project(BOXES)), [asked[0].id])]
+
+
 def test_many_tasks_take_few_batches(tmp_path: Path) -> None:
     detector = FakeDetector(SEEN)
     images = FakeImages({str(number): PIXELS + number for number in range(60)})
