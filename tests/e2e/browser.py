@@ -99,6 +99,10 @@ class Editor:
         """Open a task with auto-annotation on."""
         self.page.goto(f"{self.url}/projects/{project}/data?task={task}")
         self.page.wait_for_function(READY, timeout=30_000)
+        self.assist(auto_accept=auto_accept)
+
+    def assist(self, *, auto_accept: bool = False) -> None:
+        """Turn auto-annotation on in the open task."""
         self.page.locator("[data-testid=bottombar-auto-annotation-toggle]").check(force=True)
         accept = self.page.locator("[data-testid=bottombar-auto-accept-toggle]")
         accept.set_checked(auto_accept, force=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,6 +78,36 @@ def sam_server(
         yield url
 
 
+@pytest.fixture(scope="session")
+def yolo_models(small_yolo: Path, tmp_path_factory: Any) -> Path:
+    """A model folder with the small YOLOs as defaults, and the int8 ones of COCO if they are here.
+
+    Under the names of the smallest YOLO11s, `yolo11n.pt` and so on, and under those of their tasks.
+    """
+    folder = Path(tmp_path_factory.mktemp("models"))
+    defaults = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
+    for task, suffix in defaults.items():
+        shutil.copy(small_yolo / f"{task}.pt", folder)
+        shutil.copy(small_yolo / f"{task}.pt", folder / f"yolo11n{suffix}.pt")
+    for file in (ROOT.parent / "shared" / "weights").glob("*coco*-st.tflite"):
+        shutil.copy(file, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def yolo_server(
+    label_studio: LabelStudioServer, yolo_models: Path, tmp_path_factory: Any
+) -> Iterator[str]:
+    """A server whose YOLOs know drawn shapes; GrabCut answers clicks."""
+    with labelpilot(
+        label_studio,
+        tmp_path_factory.mktemp("yolo"),
+        LABELPILOT_MODEL_DIR=str(yolo_models),
+        LABELPILOT_SAM_MODEL="grabcut",
+    ) as url:
+        yield url
+
+
 @pytest.fixture(params=["grabcut", "small sam"])
 def engine(request: pytest.FixtureRequest, grabcut_server: str, sam_server: str) -> str:
     """The URL of a server, once for each engine."""
@@ -145,6 +176,11 @@ class Work:
         while not self.studio.api("GET", f"/api/tasks/{self.task}/")["drafts"]:
             assert time.monotonic() < deadline
             time.sleep(0.2)
+
+    def predictions(self) -> list[dict[str, Any]]:
+        """The task's predictions, the oldest first."""
+        found = self.studio.api("GET", f"/api/predictions/?task={self.task}")
+        return sorted(found, key=lambda one: int(one["id"]))
 
     def stored(self) -> list[dict[str, Any]]:
         """The regions of the task's only annotation."""

@@ -32,7 +32,16 @@ def mask_of(result: dict[str, Any]) -> Bools:
     else:
         left, top = value["x"] / 100 * width, value["y"] / 100 * height
         right, bottom = left + value["width"] / 100 * width, top + value["height"] / 100 * height
-        canvas[round(top) : round(bottom), round(left) : round(right)] = 1
+        if value.get("rotation"):
+            turn = np.radians(value["rotation"])  # about the left upper corner
+            cos, sin = np.cos(turn), np.sin(turn)
+            sides = np.array(
+                [[0, 0], [right - left, 0], [right - left, bottom - top], [0, bottom - top]]
+            )
+            corners = sides @ [[cos, sin], [-sin, cos]] + [left, top] - 0.5
+            cv2.fillPoly(canvas, [corners.round().astype(np.int32)], 1)
+        else:
+            canvas[round(top) : round(bottom), round(left) : round(right)] = 1
     return canvas > 0
 
 
