@@ -244,7 +244,17 @@ class Prelabeller(Protocol):
     """A backend as background jobs see it."""
 
     def version(self, project: Project) -> str:
-        """The version that predictions of this project carry; answers at once."""
+        """The version that predictions of this project carry; answers at once.
+
+        While a model is not known yet (downloaded or hashed) it is one that nothing is stored
+        under: `wait` gives the one that counts.
+        """
+
+    def wait(self, project: Project) -> str:
+        """The version once the models of the project are here, loaded or failed for good.
+
+        Takes as long as loading and downloading do. Errors: `ModelMissing` if none can be had.
+        """
 
     def label(
         self, project: Project, tasks: Iterable[Task], *, progress: TaskProgress | None = None
@@ -265,8 +275,8 @@ class Background(Protocol):
         Returns at once. Errors: `StateError`.
         """
 
-    def pending(self, project: Project, version: str) -> Collection[int]:
-        """The ids of tasks that are being labelled or wait for it."""
+    def pending(self, project: Project, version: str, task_ids: Collection[int]) -> Collection[int]:
+        """Those of `task_ids` that are being labelled or wait for it. Errors: `StateError`."""
 
 
 class Backend(Protocol):

@@ -8,12 +8,12 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from backends.errors import BadLabelConfig, LabelpilotError
+from backends.errors import BadLabelConfig, LabelpilotError, ModelMissing
 from backends.interface import (
     AnnotationEvent,
     Background,
@@ -129,6 +129,25 @@ class YoloBackend:
                 self._versions.popitem(last=False)
         return version
 
+    def wait(self, project: Project) -> str:
+        """The version once all models that can be had are here, loaded or failed for good.
+
+        Errors: `ModelMissing` if there is none, or one takes longer than ten minutes.
+        """
+        runs = self._runs(project.config)
+        problem: LabelpilotError | None = None
+        for run in runs:
+            try:
+                with self._shelf.borrowed(run.model):
+                    pass
+            except ModelLoading:
+                raise
+            except LabelpilotError as error:
+                problem = problem or error
+        if problem is not None and self._version(runs, wait_s=LOADING_TAKES_S) == NO_WEIGHTS:
+            raise ModelMissing(problem.message, advice=problem.advice)
+        return self.version(project)
+
     def versions(self) -> Sequence[str]:
         """Those that this process gave predictions, the one asked for last first."""
         with self._versions_lock:
@@ -211,7 +230,7 @@ class YoloBackend:
         if version == NO_WEIGHTS:
             self._shelf.find(runs[0].model)  # says what is missing
         videos = {run.medium.data_key for run in runs if run.is_video}
-        pending = set(self.background.pending(project, version)) if self.background else set()
+        pending = self._pending(project, version, tasks)
         todo = [
             task
             for task in tasks
@@ -246,6 +265,14 @@ class YoloBackend:
                 # Batches double at first: the next may take twice the longest.
                 if now - begun + 2 * longest > self._settings.answer_within_s:
                     return
+
+    def _pending(self, project: Project, version: str, tasks: Sequence[Task]) -> Collection[int]:
+        """Those of the tasks that are labelled in the background already."""
+        if self.background is None:
+            return ()
+        return self.background.pending(
+            project, version, {task.id for task in tasks if task.id is not None}
+        )
 
     def _leave(self, project: Project, version: str, tasks: Sequence[Task]) -> None:
         """Have the rest labelled in the background."""

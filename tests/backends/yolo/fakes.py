@@ -86,12 +86,14 @@ class FakeBackground:
 
     left: list[tuple[str, list[int]]] = field(default_factory=list)
     waiting: Collection[int] = ()
+    asked: Collection[int] = ()
 
     def prelabel(self, project: Project, version: str, task_ids: Sequence[int]) -> None:
         self.left.append((version, list(task_ids)))
 
-    def pending(self, project: Project, version: str) -> Collection[int]:
-        return self.waiting
+    def pending(self, project: Project, version: str, task_ids: Collection[int]) -> Collection[int]:
+        self.asked = task_ids
+        return set(self.waiting) & set(task_ids)
 
 
 class FakeTracker:

@@ -205,9 +205,26 @@ def test_while_the_default_is_downloaded_nothing_is_stored(tmp_path: Path) -> No
     assert yolo.predict(asked, tasks("a.jpg"), None) == [None]
     assert yolo.version(asked) == NO_WEIGHTS
     may_arrive.set()
-    (labelled,) = yolo.label(asked, tasks("a.jpg"))  # a job waits for it
+    version = yolo.wait(asked)  # as a job does
+    (labelled,) = yolo.label(asked, tasks("a.jpg"))
+    assert labelled.prediction.version == version
     assert labelled.prediction.version not in (NO_WEIGHTS, NOTHING)
     assert fetched == ["yolo11n"]
+
+
+def test_a_job_can_wait_for_the_version_that_counts(tmp_path: Path) -> None:
+    yolo = backend(tmp_path)
+    xml = (
+        BOXES
+        + """<PolygonLabels name="p" toName="image" model_path="gone.pt">
+    <Label value="Car"/></PolygonLabels>"""
+    )
+    assert yolo.wait(project(BOXES)) == yolo.version(project(BOXES))
+    assert yolo.wait(project(xml)) == yolo.version(project(xml))  # one of two models is enough
+    assert yolo.wait(project("")) == NOTHING
+    (tmp_path / "models" / "yolo11n.pt").unlink()
+    with pytest.raises(ModelMissing, match="labelpilot weights get yolo11n"):
+        yolo.wait(project(BOXES))
 
 
 def test_a_download_that_failed_is_not_repeated(tmp_path: Path) -> None:
@@ -244,6 +261,7 @@ def test_what_takes_too_long_follows_in_the_background(tmp_path: Path) -> None:
     again = yolo.predict(project(BOXES), asked[sum(ready) :], None)
     assert again == [None] * len(ids)
     assert len(background.left) == 1
+    assert background.asked == set(ids)  # not all that wait of a large project
 
 
 def test_while_the_model_loads_all_is_left_for_the_background(tmp_path: Path) -> None:
@@ -332,7 +350,7 @@ def test_real_trackers_take_settings_as_text() -> None:
         )
         with pytest.raises(ValueError, match="there is no tracker setting 'nonsense'"):
             make_tracker(kind, fps=30.0, min_score=0.3, settings={"nonsense": "1"})
-        with pytest.raises(ValueError, match="track_buffer is a number"):
+        with pytest.raises(ValueError, match="track_buffer is a"):
             make_tracker(kind, fps=30.0, min_score=0.3, settings={"track_buffer": "long"})
 
 
