@@ -62,4 +62,4 @@ def _at_most(control: Control) -> int | None:
     if control.tag == "Choices":
         return None if attribute(control, "choice") == "multiple" else 1
     most = attribute(control, "maxusages")
-    return int(most) if most.isdecimal() and int(most) > 0 else None
+    return int(most) or None if most.isdecimal() and len(most) < 9 else None

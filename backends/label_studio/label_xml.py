@@ -92,6 +92,9 @@ def _controls(root: Element, names: set[str]) -> Iterator[Control]:
         joined: dict[str, tuple[str, ...]] = {}
         for path in labels:
             joined.setdefault("/".join(path), path)
+        # Shared by the controls of all targets: a small config may name thousands of both.
+        label_names, attributes = tuple(joined), dict(tag.attrib)
+        label_attributes = {label: labels[path] for label, path in joined.items()}
         for to_name in (target.strip() for target in targets.split(",")):
             if to_name not in names:
                 raise BadLabelConfig(
@@ -102,9 +105,9 @@ def _controls(root: Element, names: set[str]) -> Iterator[Control]:
                 tag=_spelled(tag.tag),
                 name=name,
                 to_name=to_name,
-                labels=tuple(joined),
-                attributes=dict(tag.attrib),
-                label_attributes={label: labels[path] for label, path in joined.items()},
+                labels=label_names,
+                attributes=attributes,
+                label_attributes=label_attributes,
                 paths=joined if _holds_paths(tag) else {},
             )
 

@@ -30,8 +30,13 @@ def set_up(services: Services, backend: Backend, decoded: SetupRequest) -> Json:
         # A new project has no label config yet; refusing it would keep it from being connected.
         log.warning("project %s: %s", decoded.project_id, error)
         return {"model_version": backend.version(None)}
-    for finding in backend.check(project.config):
-        log.warning("project %s: %s", project.id, finding)
+    findings, mapping = backend.check(project.config), services.yolo.describe(project)
+    # /setup comes at every page view; the log tells what is new.
+    if services.told.is_news(f"{backend.name} {project.key}", (*findings, *mapping)):
+        for line in mapping if backend is not services.sam else ():
+            log.info("project %s: %s", project.id, line)
+        for finding in findings:
+            log.warning("project %s: %s", project.id, finding)
     return {"model_version": backend.version(project)}
 
 
@@ -58,9 +63,10 @@ def answer(services: Services, backend: Backend, decoded: PredictRequest) -> lis
             results.append(
                 encode_prediction(prediction, project.config, to_name=to_name, data=task.data)
             )
-        except LabelpilotError as error:
+        except (LabelpilotError, ValueError, ArithmeticError) as error:
             if interaction is not None:
                 raise
-            log.warning("project %s, task %s: %s", project.id, task.id, error)
+            reason = str(error) if isinstance(error, LabelpilotError) else type(error).__name__
+            log.warning("project %s, task %s: %s", project.id, task.id, reason)
             results.append(nothing)
     return results

@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 REQUESTS = 30
 PROBLEMS = 20
+TOLD = 1_000
 MESSAGE_CHARS = 500
 CLICK_SECONDS = (0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0, 100.0)
 
@@ -39,6 +40,23 @@ class Problem:
     message: str
     level: str
     times: int = 1
+
+
+class Told:
+    """Remembers what was said last about each thing, of the last thousand. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._last: OrderedDict[str, int] = OrderedDict()
+
+    def is_news(self, about: str, said: tuple[str, ...]) -> bool:
+        """Whether something else, or nothing, was said about it before."""
+        with self._guard:
+            before = self._last.pop(about, None)
+            self._last[about] = hash(said)
+            while len(self._last) > TOLD:
+                self._last.popitem(last=False)
+            return before != self._last[about]
 
 
 class _Gauges(Collector):

@@ -21,7 +21,7 @@ from backends.label_studio.projects import ProjectBook
 from backends.sam.embeddings import EmbeddingCache
 from backends.sam.engine import EngineSlot, LoadEngine, load_engine
 from backends.sam.model import NextTasks, SamBackend
-from backends.serving.journal import Journal
+from backends.serving.journal import Journal, Told
 from backends.serving.work import Lane
 from backends.settings import Settings
 from backends.yolo.model import YoloBackend
@@ -46,6 +46,7 @@ class Services:
     copilot: Copilot
     jobs: Jobs
     journal: Journal
+    told: Told
     clicks: Lane
     bulk: Lane
 
@@ -133,18 +134,7 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
     clicks = Lane("click", threads=settings.workers, queue_length=settings.queue_length)
     bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length)
 
-    def gauges() -> dict[str, float]:
-        use = embeddings.use()
-        return {
-            "embeddings_in_memory": use.images,
-            "embedding_memory_bytes": use.memory_bytes,
-            "embeddings_computed": use.computed,
-            "clicks_pending": clicks.pending,
-            "bulk_pending": bulk.pending,
-            "model_loaded": float(engine.now() is not None),
-        }
-
-    journal = Journal(gauges)
+    journal = Journal(lambda: _gauges(embeddings, engine, clicks, bulk, jobs))
     logging.getLogger().addHandler(journal)
     return Services(
         settings=settings,
@@ -158,9 +148,26 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         copilot=Copilot(segmenter=sam, prelabeller=yolo),
         jobs=jobs,
         journal=journal,
+        told=Told(),
         clicks=clicks,
         bulk=bulk,
     )
+
+
+def _gauges(
+    embeddings: EmbeddingCache, engine: EngineSlot, clicks: Lane, bulk: Lane, jobs: Jobs
+) -> dict[str, float]:
+    use, open_jobs = embeddings.use(), [job for job in jobs.recent_jobs() if job.open]
+    return {
+        "embeddings_in_memory": use.images,
+        "embedding_memory_bytes": use.memory_bytes,
+        "embeddings_computed": use.computed,
+        "clicks_pending": clicks.pending,
+        "bulk_pending": bulk.pending,
+        "model_loaded": float(engine.now() is not None),
+        "jobs_open": len(open_jobs),
+        "job_tasks_left": sum(job.total - job.finished for job in open_jobs),
+    }
 
 
 def _following(studios: LabelStudios, limit: int) -> NextTasks:

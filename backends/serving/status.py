@@ -70,6 +70,10 @@ def _project(services: Services, key: str, host: str, label_config: str) -> Proj
         )
     except LabelpilotError as error:
         return ProjectRow(key, host, [], [str(error)])
+    except Exception as error:  # noqa: BLE001 - one project must not take the page from all
+        return ProjectRow(
+            key, host, [], [f"its label config cannot be shown ({type(error).__name__})"]
+        )
 
 
 def _job(services: Services, job: JobState) -> JobRow:

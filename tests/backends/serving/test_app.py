@@ -286,3 +286,39 @@ def test_only_masks_are_left_out() -> None:
     kept = {"text": '"rle": [1, 2]', "rles": [1], "rle": "x", "deep": {"rle": [[1]]}}
     assert json.loads(_without_masks(json.dumps(kept).encode())) == kept
     assert json.loads(_without_masks(b'{"rle" : [1,\n 2], "a": [3]}')) == {"rle": [], "a": [3]}
+
+
+def test_setup_logs_what_it_finds_once(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong = """<PolygonLabels name="outline" toName="image" model_iou="%s">
+        <Label value="Cat"/></PolygonLabels></View>"""
+
+    def told(value: str) -> int:
+        config = CONFIG.replace("</View>", wrong % value)
+        client.post("/setup", json={**SETUP, "project": "71.1", "schema": config})
+        return len([one for one in caplog.records if "model_iou" in one.getMessage()])
+
+    assert [told("no"), told("no"), told("no")] == [1, 1, 1]
+    assert told("never") == 2
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        '<View><Image name="i" value="$image"/><RectangleLabels name="r" toName="i" '
+        f'model_path="{"é" * 200}.pt"><Label value="Cat"/></RectangleLabels></View>',
+        '<View><Image name="i" value="$image"/><KeyPointLabels name="r" toName="i" smart="false">'
+        f'<Label value="Cat" model_index="{"1" * 5000}"/></KeyPointLabels></View>',
+        '<View><Image name="i" value="$image"/><Taxonomy name="r" toName="i" '
+        f'maxUsages="{"1" * 5000}"><Choice value="Cat"/></Taxonomy></View>',
+    ],
+    ids=["long name", "long number", "long maximum"],
+)
+def test_a_hostile_label_config_takes_nothing_down(client: TestClient, config: str) -> None:
+    body = {**SETUP, "project": "72.1", "schema": config}
+    assert client.post("/setup", json=body).status_code == 200
+    task = {"id": 1, "data": {"image": data_uri(8, 8)}}
+    asked = {"project": "72.1", "label_config": config, "tasks": [task]}
+    assert client.post("/predict", json=asked).json() == {"results": [{}]}
+    assert client.get("/").status_code == 200
