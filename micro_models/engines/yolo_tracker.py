@@ -6,7 +6,7 @@ ByteTrack: Zhang et al., ECCV 2022; BoT-SORT: Aharon et al., 2022, here without 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,69 @@ log = logging.getLogger(__name__)
 TRACKERS = ("bytetrack", "botsort")
 # The frame rate that ultralytics' numbers of frames are meant for.
 _USUAL_FPS = 30.0
+_LONGEST_FRAMES = 10_000
+_CAMERA_MOTION = {name.lower(): name for name in ("sparseOptFlow", "orb", "sift", "ecc", "none")}
+
+Value = bool | int | float | str
+
+
+def _share(text: str) -> float:
+    number = float(text)
+    if 0 <= number <= 1:
+        return number
+    raise ValueError
+
+
+def _frames(text: str) -> int:
+    number = float(text)
+    if 1 <= number <= _LONGEST_FRAMES and number.is_integer():
+        return int(number)
+    raise ValueError
+
+
+def _flag(text: str) -> bool:
+    return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[
+        text.lower()
+    ]
+
+
+def _motion(text: str) -> str:
+    return _CAMERA_MOTION[text.lower()]
+
+
+_Kind = tuple[Callable[[str], Value], str]
+_SHARE: _Kind = _share, "a number from 0 to 1"
+_BYTETRACK: Mapping[str, _Kind] = {
+    "track_high_thresh": _SHARE,
+    "track_low_thresh": _SHARE,
+    "new_track_thresh": _SHARE,
+    "track_buffer": (_frames, f"a whole number from 1 to {_LONGEST_FRAMES}"),
+    "match_thresh": _SHARE,
+    "fuse_score": (_flag, "true or false"),
+}
+# What strangers may set, in a label config say. Never the ReID network: its file is a pickle, which
+# runs code when it is read.
+SETTINGS: Mapping[str, Mapping[str, _Kind]] = {
+    "bytetrack": _BYTETRACK,
+    "botsort": {
+        **_BYTETRACK,
+        "gmc_method": (_motion, f"one of {', '.join(_CAMERA_MOTION.values())}"),
+        "proximity_thresh": _SHARE,
+        "appearance_thresh": _SHARE,
+    },
+}
+
+
+def read_setting(kind: str, name: str, text: str) -> Value:
+    """The value of a setting of "bytetrack" or "botsort". Errors: ValueError."""
+    known = SETTINGS[kind]
+    if name not in known:
+        raise ValueError(f"there is no tracker setting {name[:80]!r}; there are {', '.join(known)}")
+    read, wanted = known[name]
+    try:
+        return read(text.strip())
+    except (KeyError, ValueError):
+        raise ValueError(f"the tracker setting {name} is {wanted}, not {text[:80]!r}") from None
 
 
 class UltralyticsTracker:
@@ -72,7 +135,7 @@ def make_tracker(
     A string is only ever a name; a `Path` is a file of ultralytics' tracker settings. `fps`: of
     the frames that it will get, so that an object is looked for as long in any clip. From
     `min_score` on a detection starts an object, None for the settings' own threshold. `settings`
-    are ultralytics' own, as text, and go before all others: {"track_buffer": "60"}.
+    are those of `SETTINGS`, as text, and go before all others: {"track_buffer": "60"}.
 
     Errors: ValueError for an unknown name or setting and an unusable file, `CheckpointError` where
     ultralytics is not installed.
@@ -89,13 +152,14 @@ def make_tracker(
     options.track_buffer = max(1, round(options.track_buffer * fps / _USUAL_FPS))
     if getattr(options, "with_reid", False):
         log.warning("%s runs without its ReID network", name)
-        options.with_reid = False
     if min_score is not None:
         # The weaker of two scores would else keep a box from being linked however well it fits.
         options.fuse_score = options.fuse_score and min_score >= options.track_high_thresh
         options.track_high_thresh = options.new_track_thresh = min_score
         options.track_low_thresh = min(options.track_low_thresh, min_score)
-    vars(options).update(_checked(_typed(settings or {}, defaults), vars(options)))
+    chosen = {key: read_setting(name, key, text) for key, text in (settings or {}).items()}
+    vars(options).update(chosen)
+    options.with_reid = False
     trackers = module("trackers")
     return UltralyticsTracker(
         {"bytetrack": trackers.BYTETracker, "botsort": trackers.BOTSORT}[name](options)
@@ -118,26 +182,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise ValueError(f"the tracker settings {path.name} are no YAML of names and values")
     return given
-
-
-def _typed(settings: Mapping[str, str], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of the kinds that the defaults are. Errors: ValueError."""
-    typed: dict[str, Any] = {}
-    for key, text in settings.items():
-        if key not in defaults or key == "tracker_type":
-            known = ", ".join(sorted(set(defaults) - {"tracker_type"}))
-            raise ValueError(f"there is no tracker setting {key!r}; there are {known}")
-        default = defaults[key]
-        if isinstance(default, bool):
-            typed[key] = text.strip().lower() in ("1", "true", "yes")
-        elif isinstance(default, int | float):
-            try:
-                typed[key] = type(default)(float(text))
-            except (ValueError, OverflowError):
-                raise ValueError(f"the tracker setting {key} is a number, not {text!r}") from None
-        else:
-            typed[key] = text
-    return typed
 
 
 def _checked(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from micro_models.detections import Detection, DetectOptions, Tracker
+from micro_models.engines.ultralytics_runtime import module
 from micro_models.engines.yolo import load_yolo
-from micro_models.engines.yolo_tracker import TRACKERS, make_tracker
+from micro_models.engines.yolo_tracker import SETTINGS, TRACKERS, make_tracker, read_setting
 from micro_models.regions import Box, Image, RotatedBox
 
 FRAMES = 40
@@ -147,6 +148,81 @@ def test_unusable_settings(content: str, said: str, tmp_path: Path) -> None:
         make_tracker(tmp_path / "mine.yaml", fps=30)
     with pytest.raises(ValueError, match=r"missing\.yaml cannot be read"):
         make_tracker(tmp_path / "missing.yaml", fps=30)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"with_reid": "true"},
+        {"model": "evil.pt"},
+        {"device": "cuda:0"},
+        {"tracker_type": "tracktrack"},
+        {"trak_buffer": "60"},
+    ],
+)
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_strangers_set_nothing_that_is_not_theirs(kind: str, settings: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"there is no tracker setting .* there are track_high"):
+        make_tracker(kind, fps=30, settings=settings)
+
+
+def test_no_setting_unpickles_a_file(tmp_path: Path) -> None:
+    import torch
+
+    weights = tmp_path / "evil.pt"
+    torch.save({"model": Pickled(tmp_path / "it-ran")}, weights)
+    with pytest.raises(ValueError, match="there is no tracker setting"):
+        make_tracker("botsort", fps=30, settings={"with_reid": "true", "model": str(weights)})
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"tracker_type: botsort\nwith_reid: true\nmodel: {weights}\n")
+    make_tracker(mine, fps=30)
+    assert not (tmp_path / "it-ran").exists()
+
+
+class Pickled:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Path.touch, (self._path,))
+
+
+@pytest.mark.parametrize("kind", TRACKERS)
+def test_the_settings_are_ultralytics_own_without_the_reid_network(kind: str) -> None:
+    utils = module("utils")
+    own = utils.YAML.load(utils.ROOT / "cfg" / "trackers" / f"{kind}.yaml")
+    refused = {"tracker_type", "with_reid", "model"}
+    assert set(SETTINGS[kind]) == set(own) - refused
+    for name in SETTINGS[kind]:
+        value = read_setting(kind, name, str(own[name]))
+        assert (value, type(value)) == (own[name], type(own[name]))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("track_buffer", "long", "is a whole number from 1 to 10000, not 'long'"),
+        ("track_buffer", "9" * 5000, "is a whole number"),
+        ("track_buffer", "0.5", "is a whole number"),
+        ("match_thresh", "nan", "is a number from 0 to 1"),
+        ("match_thresh", "1.5", "is a number from 0 to 1"),
+        ("fuse_score", "perhaps", "is true or false"),
+        ("gmc_method", "magic", "is one of sparseOptFlow, orb"),
+    ],
+)
+def test_a_bad_value_is_told(name: str, text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as caught:
+        make_tracker("botsort", fps=30, settings={name: text})
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("method", ["None", "ORB", "sparseoptflow"])
+def test_the_camera_s_motion_is_found_in_known_ways(method: str) -> None:
+    settings = {"gmc_method": method, "fuse_score": "No", "track_buffer": " 60.0 "}
+    tracker = make_tracker("botsort", fps=30, settings=settings)
+    assert all(numbers(tracker, moving, frames=3))
 
 
 @pytest.mark.parametrize("kind", TRACKERS)
