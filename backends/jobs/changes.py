@@ -22,10 +22,11 @@ from backends.jobs.tables import (
     TurnKind,
     TurnState,
 )
+from backends.label_studio.tasks import pages
 
 _PAUSE_S = 60.0  # a longer silence was no work, and does not count into the rate
 _KEEP_S = 30 * 86_400.0
-_AT_ONCE = 500  # values in one IN list: databases limit them
+AT_ONCE = 500  # values in one IN list: databases limit them
 
 
 class Lost(Exception):
@@ -113,11 +114,9 @@ def take_away(connection: sa.Connection, turn: Turn, ids: Sequence[int]) -> int:
     """Take tasks out of a turn; how many were in it."""
     return sum(
         connection.execute(
-            sa.delete(TASKS).where(
-                TASKS.c.turn_id == turn.id, TASKS.c.task_id.in_(ids[start : start + _AT_ONCE])
-            )
+            sa.delete(TASKS).where(TASKS.c.turn_id == turn.id, TASKS.c.task_id.in_(some))
         ).rowcount
-        for start in range(0, len(ids), _AT_ONCE)
+        for some in pages(ids, AT_ONCE)
     )
 
 

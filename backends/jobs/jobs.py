@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
@@ -24,7 +23,6 @@ log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 1.0  # for new turns, while there is work
 _IDLE_LOOK_EVERY_S = 5.0
-_PENDING_GOOD_FOR_S = 1.0
 
 
 class Jobs:
@@ -53,7 +51,6 @@ class Jobs:
             sent=self._wake.set,
         )
         self._lock = threading.Lock()
-        self._pending: dict[tuple[str, str], tuple[float, frozenset[int]]] = {}
         self._keeper: threading.Thread | None = None
 
     def start(self) -> None:
@@ -85,24 +82,15 @@ class Jobs:
                 self._store.create(project.key, version, None, parts)
         except SQLAlchemyError as error:
             raise _no_database(error) from error
-        with self._lock:
-            self._pending.pop((project.key, version), None)
         self.start()
         self._wake.set()
 
-    def pending(self, project: Project, version: str) -> Collection[int]:
-        """The ids of tasks that are being labelled or wait for it, at most a second old."""
-        key, now = (project.key, version), time.monotonic()
-        with self._lock:
-            read_at, ids = self._pending.get(key, (float("-inf"), frozenset()))
-        if now - read_at > _PENDING_GOOD_FOR_S:
-            try:
-                ids = self._store.pending(*key)
-            except SQLAlchemyError as error:
-                raise _no_database(error) from error
-            with self._lock:
-                self._pending = {key: (now, ids)}  # of one project at a time
-        return ids
+    def pending(self, project: Project, version: str, task_ids: Collection[int]) -> Collection[int]:
+        """Those of `task_ids` that are being labelled or wait for it. Errors: `StateError`."""
+        try:
+            return self._store.pending(project.key, version, task_ids)
+        except SQLAlchemyError as error:
+            raise _no_database(error) from error
 
     def prelabel_project(
         self, project: Project, options: PrelabelOptions, *, restart: bool = False

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import sqlalchemy as sa
 import sqlalchemy.orm  # or DBOS does it in a thread, and others meet a half of it
 
 from backends.database import open_database
 from backends.errors import StateError
-from backends.jobs.changes import add_tasks, add_turn, end, end_if_done, forget_old, insert, locked
+from backends.jobs.changes import (
+    AT_ONCE,
+    add_tasks,
+    add_turn,
+    end,
+    end_if_done,
+    forget_old,
+    insert,
+    locked,
+)
 from backends.jobs.tables import (
     FAILURES,
     JOBS,
@@ -27,6 +36,7 @@ from backends.jobs.tables import (
     job_state,
 )
 from backends.jobs.turn_store import TurnStore
+from backends.label_studio.tasks import pages
 from backends.settings import Settings
 
 _MOST_FAILURES = 1_000
@@ -82,16 +92,20 @@ class JobStore:
                 .limit(1)
             ).scalar()
 
-    def pending(self, project_key: str, version: str) -> frozenset[int]:
-        """Tasks that wait or are being labelled."""
+    def pending(self, project_key: str, version: str, ids: Collection[int]) -> set[int]:
+        """Those of `ids` that wait or are being labelled."""
         with self.engine.connect() as connection:
-            return frozenset(
-                connection.execute(
+            return {
+                task_id
+                for some in pages(sorted(ids), AT_ONCE)
+                for task_id in connection.execute(
                     sa.select(TASKS.c.task_id).where(
-                        TASKS.c.project_key == project_key, TASKS.c.version == version
+                        TASKS.c.project_key == project_key,
+                        TASKS.c.version == version,
+                        TASKS.c.task_id.in_(some),
                     )
                 ).scalars()
-            )
+            }
 
     def failures(self, job_id: str, limit: int = _MOST_FAILURES) -> list[tuple[int, str]]:
         """(task id, reason) of tasks that failed, the first thousand at most."""

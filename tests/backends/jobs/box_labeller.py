@@ -41,6 +41,9 @@ class BoxLabeller:
     def version(self, project: Project) -> str:
         return self.present_version
 
+    def wait(self, project: Project) -> str:
+        return self.present_version
+
     def label(
         self, project: Project, tasks: Iterable[Task], *, progress: TaskProgress | None = None
     ) -> Iterator[Labelled]:

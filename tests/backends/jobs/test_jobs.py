@@ -65,8 +65,8 @@ def test_the_rest_of_a_request_is_submitted_in_a_burst_and_stored_once(
         caller.start()
     for caller in callers:
         caller.join()
-    assert set(jobs.pending(project(key), "box-1")) <= set(ids)
-    until(lambda: not jobs.pending(project(key), "box-1"))
+    assert set(jobs.pending(project(key), "box-1", ids)) <= set(ids)
+    until(lambda: not jobs.pending(project(key), "box-1", ids))
     assert studio.versions(key) == {one: ["box-1"] for one in ids}
     assert sorted(labeller.labelled) == ids
     until(lambda: not any(job.open for job in jobs.recent_jobs()))
@@ -145,7 +145,7 @@ def test_a_deleted_project_ends_its_job_with_a_reason(jobs: Jobs, studio: Studio
     (job,) = jobs.recent_jobs()
     assert job.state == "failed"
     assert f"404 while reading project {project(key).id}" in job.note
-    assert not jobs.pending(project(key), "box-1")
+    assert not jobs.pending(project(key), "box-1", ids)
 
 
 def test_a_changed_model_ends_the_job(
@@ -176,7 +176,7 @@ def test_a_cancelled_job_stops(quick: Jobs, small: SmallStudio, labeller: BoxLab
     job_id = quick.prelabel_project(project(key), ALL)
     until(lambda: labeller.labelled)
     quick.cancel(job_id)
-    assert not quick.pending(project(key), "box-1")
+    assert not quick.pending(project(key), "box-1", ids)
     until(lambda: labeller.closed)
     assert quick.job(job_id).state == State.CANCELLED
     assert len(labeller.labelled) < len(ids)
@@ -284,9 +284,17 @@ def test_ten_thousand_ids_are_taken_at_once(jobs: Jobs, studio: Studio) -> None:
     key = studio.add_project(CONFIG)
     ids = list(range(1_000_001, 1_010_001))
     jobs.prelabel(project(key), "box-1", ids)
-    assert set(jobs.pending(project(key), "box-1")) <= set(ids)
+    assert set(jobs.pending(project(key), "box-1", ids)) <= set(ids)
     until(lambda: not any(job.open for job in jobs.recent_jobs()))
     assert jobs.recent_jobs()[0].skipped == 10_000
+
+
+def test_pending_is_asked_about_tasks_not_about_all(quick: Jobs, small: SmallStudio) -> None:
+    key = small.add_project(CONFIG)
+    quick._store.create(project(key).key, "box-1", None, [range(1, 1201)])
+    assert quick.pending(project(key), "box-1", [5, 1200, 1201]) == {5, 1200}
+    assert quick.pending(project(key), "box-1", range(1, 1301)) == set(range(1, 1201))
+    assert quick.pending(project(key), "box-2", [5]) == set()
 
 
 def test_nothing_is_started_before_there_is_work(quick: Jobs, settings: Settings) -> None:
