@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from backends.errors import BadLabelConfig
 from backends.interface import Control
 from backends.label_studio.label_xml import attribute
+from micro_models.engines.yolo_tracker import read_setting
 
 VIDEO_MIN_SCORE = 0.25
 TRACKERS = ("botsort", "bytetrack")
@@ -72,13 +73,24 @@ def read_parameters(control: Control, *, min_score: float) -> Parameters:
 
 
 def _tracker_settings(control: Control, tracker: str) -> tuple[tuple[str, str], ...]:
-    """`botsort_track_buffer="60"` is the setting "track_buffer" of BoT-SORT."""
-    prefix = f"{tracker}_"
-    return tuple(
-        (name.removeprefix(prefix), text.strip())
-        for name, text in sorted(control.attributes.items())
-        if name.startswith(prefix)
-    )
+    """`botsort_track_buffer="60"` is the setting "track_buffer" of BoT-SORT.
+
+    Errors: `BadLabelConfig` for what it is not, or cannot be.
+    """
+    found: list[tuple[str, str]] = []
+    for attribute_name, text in sorted(control.attributes.items()):
+        name = attribute_name.removeprefix(f"{tracker}_")
+        if name == attribute_name:
+            continue
+        try:
+            read_setting(tracker, name, text)
+        except ValueError as error:
+            raise BadLabelConfig(
+                f'<{control.tag} name="{control.name}">: {error}',
+                advice=f"correct {attribute_name[:80]} or take it away",
+            ) from error
+        found.append((name, text.strip()))
+    return tuple(found)
 
 
 def asks_for_a_model(control: Control) -> bool:
@@ -106,7 +118,8 @@ def point_indexes(control: Control, label: str) -> tuple[int, ...]:
     Errors: `BadLabelConfig`.
     """
     text = control.label_attributes.get(label, {}).get("model_index", "")
-    if not all(word.isdecimal() for word in listed(text)):
+    # Python reads no number of thousands of digits.
+    if not all(word.isdecimal() and len(word) < 9 for word in listed(text)):
         raise _bad(control, f'model_index="{text}" on its label "{label}"', 'numbers such as "5"')
     return tuple(int(word) for word in listed(text))
 

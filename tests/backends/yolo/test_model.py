@@ -324,8 +324,6 @@ def test_a_trackers_attributes_reach_it_and_wrong_ones_are_told(tmp_path: Path) 
 
     def make(kind: str, **options):
         made.append((kind, options))
-        if "nonsense" in options["settings"]:
-            raise ValueError("there is no tracker setting 'nonsense'")
         return FakeTracker()
 
     yolo = backend(tmp_path, make_tracker=make)
@@ -336,11 +334,9 @@ def test_a_trackers_attributes_reach_it_and_wrong_ones_are_told(tmp_path: Path) 
         "bytetrack",
         {"fps": 5.0, "min_score": 0.25, "settings": {"track_buffer": "60"}},
     )
-    (bad,) = yolo.label(
-        project(CLIP.replace('name="way"', 'name="way" bytetrack_nonsense="1"')),
-        tasks("a.mp4", key="video"),
-    )
-    assert 'name="way">: there is no tracker setting' in str(bad.error)
+    bad = project(CLIP.replace('name="way"', 'name="way" bytetrack_nonsense="1"'))
+    (told,) = yolo.check(bad.config)
+    assert 'name="way">: there is no tracker setting' in told
 
 
 def test_real_trackers_take_settings_as_text() -> None:

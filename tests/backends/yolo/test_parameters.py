@@ -109,17 +109,35 @@ def test_a_trackers_own_attributes() -> None:
     assert parameters.tracker_settings == (("match_thresh", "0.9"), ("track_buffer", "60"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("botsort_trak_buffer", "60", "there is no tracker setting 'trak_buffer'; there are track"),
+        ("botsort_track_buffer", "long", "track_buffer is a whole number from 1 to 10000, not 'lo"),
+        ("botsort_with_reid", "true", "there is no tracker setting 'with_reid'"),
+        ("botsort_model", "evil.pt", "there is no tracker setting 'model'"),
+    ],
+)
+def test_a_bad_setting_of_a_tracker_is_told(name: str, value: str, said: str) -> None:
+    with pytest.raises(BadLabelConfig) as caught:
+        read_parameters(control("VideoRectangle", **{name: value}), min_score=0.5)
+    assert caught.value.message.startswith('<VideoRectangle name="box">: ')
+    assert said in caught.value.message
+    assert caught.value.advice == f"correct {name} or take it away"
+
+
 def test_points_of_the_skeleton() -> None:
     points = Control(
         "KeyPointLabels",
         "points",
         "image",
-        ("nose", "eyes", "tail", "bad"),
+        ("nose", "eyes", "tail", "bad", "long"),
         label_attributes={
             "nose": {"model_index": "0"},
             "eyes": {"model_index": "1, 2"},
             "tail": {},
             "bad": {"model_index": "first"},
+            "long": {"model_index": "9" * 5000},
         },
     )
     assert point_indexes(points, "nose") == (0,)
@@ -127,6 +145,8 @@ def test_points_of_the_skeleton() -> None:
     assert point_indexes(points, "tail") == ()
     with pytest.raises(BadLabelConfig, match='model_index="first" on its label "bad"'):
         point_indexes(points, "bad")
+    with pytest.raises(BadLabelConfig, match='model_index="999'):
+        point_indexes(points, "long")
 
 
 def test_what_is_written_for_a_model() -> None:
