@@ -57,6 +57,8 @@ TASKS = sa.Table(
     sa.Column("task_id", sa.Integer, primary_key=True),
     sa.Column("job_id", sa.String(32), nullable=False, index=True),
     sa.Column("turn_id", sa.String(32), nullable=False, index=True),
+    # Noted before a prediction is sent: whoever finds it knows that one may still land.
+    sa.Column("sent", sa.Integer, nullable=False, default=0),
     sa.Column("frames_done", sa.Integer, nullable=False, default=0),
     sa.Column("frames", sa.Integer, nullable=False, default=0),
 )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import sqlalchemy as sa
 
 from backends.jobs.changes import (
+    AT_ONCE,
     add_tasks,
     end_if_done,
     held,
@@ -27,6 +28,7 @@ from backends.jobs.tables import (
     TurnState,
     job_state,
 )
+from backends.label_studio.tasks import pages
 
 _MOST_FAILURES = 1_000  # that are kept with a reason; all are counted
 
@@ -104,6 +106,26 @@ class TurnStore:
                     sa.select(TASKS.c.task_id)
                     .where(TASKS.c.turn_id == turn.id)
                     .order_by(TASKS.c.task_id)
+                ).scalars()
+            )
+
+    def note_sent(self, turn: Turn, ids: Sequence[int]) -> None:
+        """Predictions of these tasks are about to be sent. Errors: `Lost`."""
+        with locked(self._engine, turn.job.id) as connection:
+            held(connection, turn)
+            for some in pages(ids, AT_ONCE):
+                connection.execute(
+                    sa.update(TASKS)
+                    .where(TASKS.c.turn_id == turn.id, TASKS.c.task_id.in_(some))
+                    .values(sent=1)
+                )
+
+    def sent(self, turn: Turn) -> frozenset[int]:
+        """Tasks whose predictions were sent and perhaps not stored, by whoever had the turn."""
+        with self._engine.connect() as connection:
+            return frozenset(
+                connection.execute(
+                    sa.select(TASKS.c.task_id).where(TASKS.c.turn_id == turn.id, TASKS.c.sent == 1)
                 ).scalars()
             )
 

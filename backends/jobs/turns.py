@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from typing import TypeVar
@@ -22,10 +22,16 @@ from backends.interface import Labelled, Prelabeller, Project, Task
 from backends.jobs.changes import Lost
 from backends.jobs.store import JobStore
 from backends.jobs.tables import PrelabelOptions, State, Turn, TurnKind
-from backends.jobs.uploads import Patience, Stopped, Uploads
+from backends.jobs.uploads import Patience, Stopped, Uploads, landed
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.results import encode_prediction
-from backends.label_studio.tasks import ids_without, pages, read_project, tasks_without
+from backends.label_studio.tasks import (
+    delete_doubles,
+    ids_without,
+    pages,
+    read_project,
+    tasks_without,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -141,11 +147,7 @@ class Turns:
         found, _ = patiently(lambda: read_project(self._client(turn), job.project_id))
         project = Project(job.project_key, found.config)
         self._still_valid(turn, project)
-        tasks = patiently(
-            lambda: tasks_without(self._client(turn), job.project_id, job.version, ids)
-        )
-        wanted = {task.id for task in tasks}
-        self._store.turns.note(turn, skipped=[one for one in ids if one not in wanted])
+        tasks, sent = self._left(turn, ids)
         uploads = Uploads(
             turn,
             store=self._store,
@@ -153,6 +155,8 @@ class Turns:
             label_config=found.config.text,
             patiently=patiently,
             still_valid=lambda: self._still_valid(turn, project),
+            doubtful=sent,
+            stopping=self._stopping,
         )
         progress = self._progress(turn)
         with closing(uploads):
@@ -165,6 +169,27 @@ class Turns:
                 uploads.flush()  # what is computed is not thrown away
                 raise
             uploads.flush()
+
+    def _left(self, turn: Turn, ids: Sequence[int]) -> tuple[list[Task], frozenset[int]]:
+        """Those of `ids` that lack a prediction, and those of which one was sent before."""
+        job, patiently = turn.job, self._patience(turn)
+
+        def look() -> list[Task]:
+            return patiently(
+                lambda: tasks_without(self._client(turn), job.project_id, job.version, ids)
+            )
+
+        sent = self._store.turns.sent(turn)
+        if sent:
+            self._store.tell(job.id, "looks what has become of predictions that were sent before")
+        tasks = landed(look, sent, self._stopping)
+        left = {task.id for task in tasks}
+        for task_id in sent - left:  # perhaps twice already
+            patiently(partial(delete_doubles, self._client(turn), task_id, job.version))
+        if sent:
+            self._store.tell(job.id, "")
+        self._store.turns.note(turn, skipped=[one for one in ids if one not in left])
+        return tasks, sent
 
     def _take(self, uploads: Uploads, one: Labelled, project: Project) -> None:
         task_id = one.task.id

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 from label_studio_sdk import LabelStudio
 
 from backends.errors import LabelpilotError, LabelStudioError, LabelStudioRefused
+from backends.interface import Task
 from backends.jobs.store import JobStore
 from backends.jobs.tables import Turn
 from backends.label_studio.tasks import (
+    delete_doubles,
     delete_predictions,
     existing,
     import_predictions,
@@ -31,6 +33,8 @@ _SOON_S = 5.0
 _MOST_WAITING = 500
 _MOST_BYTES = 16_000_000  # masks are large, and Label Studio parses a request as a whole
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+LANDS_WITHIN_S = 30.0  # a send whose end nobody saw; a busy Label Studio takes seconds
+_LOOK_EVERY_S = 1.0
 
 
 class Stopped(Exception):
@@ -71,6 +75,24 @@ class Patience:
         raise AssertionError
 
 
+def landed(
+    look: Callable[[], list[Task]], sent: Collection[int], stopping: threading.Event
+) -> list[Task]:
+    """What `look` finds, the tasks that lack a prediction, when a send of `sent` has landed.
+
+    Label Studio stores a batch at once: if one of `sent` lacks none, nothing is on its way. After
+    `LANDS_WITHIN_S` it is taken for lost. Errors: `Stopped`, those of `look`.
+    """
+    until = time.monotonic() + LANDS_WITHIN_S
+    while True:
+        tasks = look()
+        lacking = {task.id for task in tasks}
+        if not sent or not lacking.issuperset(sent) or time.monotonic() > until:
+            return tasks
+        if stopping.wait(_LOOK_EVERY_S):
+            raise Stopped
+
+
 @dataclass
 class Batch:
     """Results that are to be stored and counted together; `items` by task id."""
@@ -99,7 +121,8 @@ class Uploads:
     """Stores and counts a turn's results in a thread of its own, in batches.
 
     A batch grows while the one before is on its way, so a slow Label Studio gets fewer requests.
-    `still_valid` is called before each and raises if nothing more may be stored.
+    `still_valid` is called before each and raises if nothing more may be stored. `doubtful`: tasks
+    whose predictions were sent before, and may land yet.
     """
 
     def __init__(
@@ -111,11 +134,14 @@ class Uploads:
         label_config: str,
         patiently: Patience,
         still_valid: Callable[[], None],
+        doubtful: Collection[int],
+        stopping: threading.Event,
     ) -> None:
         self._turn, self._store, self._client = turn, store, client
         self._project_id = turn.job.project_id
         self._label_config, self._patiently = label_config, patiently
-        self._still_valid = still_valid
+        self._still_valid, self._stopping = still_valid, stopping
+        self._doubtful = set(doubtful)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="upload")
         self._batch = Batch()
         self._flight: Future[None] | None = None
@@ -165,6 +191,7 @@ class Uploads:
     def _store_batch(self, batch: Batch) -> None:
         self._still_valid()
         self._import(batch, list(batch.items))
+        self._delete_doubles(batch)
         if self._turn.job.options is not None and self._turn.job.options.replace:
             self._replace(batch)
         self._store.turns.note(
@@ -174,11 +201,14 @@ class Uploads:
     def _import(self, batch: Batch, ids: list[int]) -> None:
         """Store predictions for `ids`; what cannot be stored leaves `items` with its reason."""
         unsure = False
+        self._store.turns.note_sent(self._turn, ids)
 
         def send() -> int:
             nonlocal ids, unsure
             if unsure:  # whatever went wrong, Label Studio may have stored them all the same
-                ids = self._lacking(ids)
+                self._doubtful.update(ids)
+                tasks = landed(lambda: self._without(ids), ids, self._stopping)
+                ids = [task.id for task in tasks if task.id is not None]
             unsure = True
             return self._post(batch, ids)
 
@@ -188,9 +218,16 @@ class Uploads:
             self._sort_out(batch, ids, str(error))
             return
         if created < len(ids):
-            for task_id in self._patiently(lambda: self._lacking(ids)):
-                item = batch.items.pop(task_id)
-                batch.failed[task_id] = why_dropped(self._label_config, item)
+            for task in self._patiently(lambda: self._without(ids)):
+                if task.id is not None:
+                    item = batch.items.pop(task.id)
+                    batch.failed[task.id] = why_dropped(self._label_config, item)
+
+    def _delete_doubles(self, batch: Batch) -> None:
+        """Of what was sent twice, one stays."""
+        version = self._turn.job.version
+        for task_id in self._doubtful & batch.items.keys():
+            self._patiently(partial(delete_doubles, self._client(), task_id, version))
 
     def _post(self, batch: Batch, ids: Sequence[int]) -> int:
         if not ids:
@@ -198,10 +235,8 @@ class Uploads:
         items = [batch.items[task_id] for task_id in ids]
         return import_predictions(self._client(), self._project_id, items)
 
-    def _lacking(self, ids: Sequence[int]) -> list[int]:
-        version = self._turn.job.version
-        found = tasks_without(self._client(), self._project_id, version, ids)
-        return [task.id for task in found if task.id is not None]
+    def _without(self, ids: Sequence[int]) -> list[Task]:
+        return tasks_without(self._client(), self._project_id, self._turn.job.version, ids)
 
     def _sort_out(self, batch: Batch, ids: list[int], refusal: str) -> None:
         """Label Studio refuses all for the sake of one: find it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -19,11 +19,15 @@ from label_studio_sdk import LabelStudio
 from backends.errors import BadRequest, LabelStudioRefused
 from backends.interface import Project, Task
 from backends.label_studio.client import told
+from backends.label_studio.deadline import more_time
 from backends.label_studio.label_xml import parse_label_config
 
 Json = dict[str, Any]
 # Task ids travel in the URL, and servers in front of Label Studio take 4 KB of it.
 IDS_AT_ONCE = 200
+# Label Studio goes on with an import after its client has gone, and it cannot be told apart from
+# one that failed: so wait much longer for it than for anything else.
+IMPORT_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -126,14 +130,16 @@ def import_predictions(client: LabelStudio, project_id: int, items: Sequence[Jso
     """Store predictions `{"task", "result", "score", "model_version"}`; how many were created.
 
     Label Studio leaves out, without a word, those that do not fit the label config. A task that
-    is gone makes it refuse all of them. Errors: `LabelStudioRefused`, `LabelStudioError`.
+    is gone makes it refuse all of them. It stores up to 500 at once or none. Errors:
+    `LabelStudioRefused`; `LabelStudioError`, after which they may be stored all the same.
     """
     with told("storing predictions"):
+        more_time(IMPORT_S, at_most_s=IMPORT_S)
         answer = client.projects.import_predictions(
             project_id,
             request=items,  # type: ignore[arg-type]
             # Label Studio may have stored them before it failed: who asks again must look first.
-            request_options={"max_retries": 0},
+            request_options={"max_retries": 0, "timeout_in_seconds": int(IMPORT_S)},
         )
     return int(answer.created or 0)
 
@@ -152,19 +158,38 @@ def delete_predictions(
     client: LabelStudio, task_id: int, *, prefix: str, keep: Collection[str]
 ) -> int:
     """Delete a task's predictions whose version starts with `prefix`, but for `keep`; how many."""
-    with told(f"listing predictions of task {task_id}"):
-        old = [
+    return _delete(
+        client,
+        task_id,
+        lambda found: [
             one.id
-            for one in client.predictions.list(task=task_id)
+            for one in found
             if (one.model_version or "").startswith(prefix) and one.model_version not in keep
-        ]
-    for prediction_id in old:
+        ],
+    )
+
+
+def delete_doubles(client: LabelStudio, task_id: int, version: str) -> int:
+    """Delete a task's predictions of `version` but for the oldest; how many."""
+    return _delete(
+        client,
+        task_id,
+        lambda found: sorted(one.id for one in found if one.model_version == version)[1:],
+    )
+
+
+def _delete(
+    client: LabelStudio, task_id: int, choose: Callable[[Sequence[Any]], Sequence[int]]
+) -> int:
+    with told(f"listing predictions of task {task_id}"):
+        chosen = choose(client.predictions.list(task=task_id))
+    for prediction_id in chosen:
         try:
-            with told(f"deleting an old prediction of task {task_id}"):
-                client.predictions.delete(prediction_id or 0)
+            with told(f"deleting a prediction of task {task_id}"):
+                client.predictions.delete(prediction_id)
         except LabelStudioRefused:  # somebody was faster
             continue
-    return len(old)
+    return len(chosen)
 
 
 def _list(

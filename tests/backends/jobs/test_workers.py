@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,44 +18,10 @@ from backends.settings import Settings
 from tests.backends.jobs.box_labeller import CONFIG, BoxLabeller, jobs_of
 from tests.backends.jobs.conftest import MakeSettings, ended, project, until
 from tests.backends.jobs.studios import SmallStudio, Studio
-from tests.label_studio_server import ROOT
+from tests.backends.jobs.workers import worker_process
 from tests.postgres import PostgresServer
 
 ALL = PrelabelOptions()
-
-
-@contextmanager
-def worker_process(
-    settings: Settings, data: Path | None = None, *, task_s: float = 0.01
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that takes `task_s` over a task; it tells how many it did at its end,
-    and nothing else.
-    """
-    token, url = settings.label_studio_api_key, settings.database_url
-    variables = {
-        "LABELPILOT_DATA_DIR": str(data or settings.data_path),
-        "LABEL_STUDIO_URL": settings.label_studio_url or "",
-        "LABEL_STUDIO_API_KEY": token.get_secret_value() if token else "",
-        "LABELPILOT_TEST_TASK_S": str(task_s),
-        "PYTHONPATH": str(ROOT),
-    }
-    if url is not None:
-        variables["LABELPILOT_DATABASE_URL"] = url.get_secret_value()
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.backends.jobs.box_labeller"],
-            env=os.environ | variables,
-            stdout=subprocess.PIPE,
-            stderr=log,
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.communicate()
-        log.seek(0)
-        said = log.read().decode()
-    assert said == "", said
 
 
 def test_two_workers_share_a_job(jobs: Jobs, studio: Studio, settings: Settings) -> None:

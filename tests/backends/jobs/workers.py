@@ -1,0 +1,48 @@
+"""Worker processes for tests to kill."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from backends.settings import Settings
+from tests.label_studio_server import ROOT
+
+
+@contextmanager
+def worker_process(
+    settings: Settings, data: Path | None = None, *, task_s: float = 0.01
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker that takes `task_s` over a task; it tells how many it did at its end,
+    and nothing else.
+    """
+    token, url = settings.label_studio_api_key, settings.database_url
+    variables = {
+        "LABELPILOT_DATA_DIR": str(data or settings.data_path),
+        "LABEL_STUDIO_URL": settings.label_studio_url or "",
+        "LABEL_STUDIO_API_KEY": token.get_secret_value() if token else "",
+        "LABELPILOT_TEST_TASK_S": str(task_s),
+        "PYTHONPATH": str(ROOT),
+    }
+    if url is not None:
+        variables["LABELPILOT_DATABASE_URL"] = url.get_secret_value()
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.backends.jobs.box_labeller"],
+            env=os.environ | variables,
+            stdout=subprocess.PIPE,
+            stderr=log,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+        log.seek(0)
+        said = log.read().decode()
+    assert said == "", said
