@@ -23,7 +23,8 @@ Progress = Callable[[int, int | None], None]
 
 _TRIES = 5
 _TIMEOUT = httpx.Timeout(30.0)
-
+# The path itself is for nobody who sees the server's messages.
+_FOLDER = "`labelpilot weights list` shows the folder"
 
 _GIVES = {
     "prompt": "masks of clicks",
@@ -245,12 +246,13 @@ def fetch(weights: Weights, folder: Path, *, progress: Progress | None = None) -
         reason = str(error) or type(error).__name__
         raise ModelMissing(
             f"could not download {weights.url}: {reason}",
-            advice="run the command again to go on where it stopped; without a network, put the "
-            f"file at {target} by hand",
+            advice="run the command again to go on where it stopped; without a network, put "
+            f"{weights.file} into the model folder by hand; {_FOLDER}",
         ) from error
     except OSError as error:
         raise ModelMissing(
-            f"could not write {part}: {error.strerror or error}",
+            f"could not write {part.name} in the model folder: "
+            f"{error.strerror or type(error).__name__}",
             advice="free some space or let LABELPILOT_MODEL_DIR name a folder that can be written",
         ) from error
     return target
@@ -262,8 +264,8 @@ def _check(weights: Weights, path: Path) -> None:
     if sha256 != weights.sha256:
         raise ModelMissing(
             f"{path.name} is not the official file: its SHA-256 is {sha256}, not {weights.sha256}",
-            advice=f"delete it and run the command again, or put the file of {weights.url} at "
-            f"{path.with_name(weights.file)} by hand",
+            advice=f"delete it and run the command again, or put the file of {weights.url} into "
+            f"the model folder as {weights.file} by hand; {_FOLDER}",
         )
 
 
