@@ -24,8 +24,8 @@ OPENED = 2
 class PrelabellingBackend(Backend, Protocol):
     """A backend that labels tasks without being prompted, where it can."""
 
-    def serves(self, project: Project) -> bool:
-        """Whether it has both a model and a control to fill; answers at once."""
+    def serving_version(self, project: Project) -> str | None:
+        """Its version if it has both a model, here or on its way, and a control to fill."""
 
     def fills(self, config: LabelConfig) -> bool:
         """Whether there is a control to fill, model or not."""
@@ -45,9 +45,8 @@ class Copilot:
 
         Answers to prompts carry the segmenter's; Label Studio does not store those.
         """
-        if project is not None and self._prelabeller.serves(project):
-            return self._prelabeller.version(project)
-        return self._segmenter.version(project)
+        serving = self._prelabeller.serving_version(project) if project is not None else None
+        return serving or self._segmenter.version(project)
 
     def versions(self) -> Sequence[str]:
         """The versions of both."""

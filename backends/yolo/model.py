@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict
 from pathlib import Path
 
 from backends.errors import BadLabelConfig, LabelpilotError, ModelMissing
 from backends.interface import (
     AnnotationEvent,
     Background,
-    Control,
     ImageSource,
     Interaction,
     LabelConfig,
@@ -28,7 +23,6 @@ from backends.interface import (
     TaskProgress,
     VideoSource,
 )
-from backends.label_studio.label_xml import attribute, label_names
 from backends.settings import Settings
 from backends.weights import fetch
 from backends.yolo.labeller import Labeller, MakeTracker, Work
@@ -43,23 +37,26 @@ from backends.yolo.shelf import (
     ModelShelf,
     yolo_runs_here,
 )
-from backends.yolo.targets import Target, Targets, find_targets
+from backends.yolo.targets import Targets, find_targets
+from backends.yolo.versions import (
+    NO_WEIGHTS,
+    NOT_YET,
+    NOTHING,
+    NamedVersions,
+    is_stored,
+    version_of,
+)
 from micro_models.detections import Detector, Tracker
 
 log = logging.getLogger(__name__)
 
-NO_WEIGHTS = "yolo-no-weights"
-NOTHING = "yolo-nothing"
 NOT_INSTALLED = (
     "Nothing is pre-labelled: YOLO needs ultralytics (AGPL-3.0), which is not installed; "
     'pip install "labelpilot[ultralytics]", or set LABELPILOT_YOLO_MODEL=off.'
 )
-# Part of every version: count up when the same model and label config get other answers.
-ANSWERS = 1
 # /setup must answer within 3 s; to hash 100 MB takes a part of one.
 VERSION_WAITS_S = 2.0
 SEEN_BYTES = 100_000_000
-VERSIONS_KEPT = 100
 
 
 def yolo_loader(settings: Settings) -> Load:
@@ -114,20 +111,26 @@ class YoloBackend:
             tolerance_px=settings.polygon_tolerance_px,
             track_min_iou=settings.track_min_iou,
         )
-        self._versions: OrderedDict[str, None] = OrderedDict()  # the present one last
-        self._versions_lock = threading.Lock()
+        self._named = NamedVersions()
+        self._late_lock = threading.Lock()
+        self._late: dict[str, list[Task]] = {}  # by project, left until their version is known
 
     def version(self, project: Project | None) -> str:
-        """A hash over weights, label config and settings; one for all projects without models."""
-        version = self._version(self._runs(project.config)) if project else NO_WEIGHTS
-        if version in (NO_WEIGHTS, NOTHING):
-            return version
-        with self._versions_lock:
-            self._versions[version] = None
-            self._versions.move_to_end(version)
-            while len(self._versions) > VERSIONS_KEPT:
-                self._versions.popitem(last=False)
+        """A hash over weights, label config and settings; one for all projects without models.
+
+        While a model is being hashed or downloaded it is `NOT_YET`, after two seconds at most.
+        """
+        if project is None:
+            return NO_WEIGHTS
+        version = self._version(self._runs(project.config), wait_s=VERSION_WAITS_S)
+        if is_stored(version):
+            self._named.add(version)
         return version
+
+    def serving_version(self, project: Project) -> str | None:
+        """Its version if it has both a model, here or on its way, and a control to fill."""
+        version = self.version(project)
+        return None if version in (NO_WEIGHTS, NOTHING) else version
 
     def wait(self, project: Project) -> str:
         """The version once all models that can be had are here, loaded or failed for good.
@@ -135,27 +138,24 @@ class YoloBackend:
         Errors: `ModelMissing` if there is none, or one takes longer than ten minutes.
         """
         runs = self._runs(project.config)
-        problem: LabelpilotError | None = None
+        problems: list[LabelpilotError] = []
+        deadline = time.monotonic() + LOADING_TAKES_S
         for run in runs:
             try:
-                with self._shelf.borrowed(run.model):
+                with self._shelf.borrowed(run.model, wait_s=_left_s(deadline)):
                     pass
             except ModelLoading:
                 raise
             except LabelpilotError as error:
-                problem = problem or error
-        if problem is not None and self._version(runs, wait_s=LOADING_TAKES_S) == NO_WEIGHTS:
-            raise ModelMissing(problem.message, advice=problem.advice)
-        return self.version(project)
+                problems.append(error)
+        version = self._known_version(runs, deadline)
+        if version == NO_WEIGHTS and problems:
+            raise ModelMissing(problems[0].message, advice=problems[0].advice)
+        return version
 
     def versions(self) -> Sequence[str]:
         """Those that this process gave predictions, the one asked for last first."""
-        with self._versions_lock:
-            return list(reversed(self._versions))
-
-    def serves(self, project: Project) -> bool:
-        """Whether it has both a model and a control to fill; answers at once."""
-        return self._version(self._runs(project.config)) not in (NO_WEIGHTS, NOTHING)
+        return self._named.all()
 
     def fills(self, config: LabelConfig) -> bool:
         """Whether there is a control to fill, model or not."""
@@ -206,27 +206,34 @@ class YoloBackend:
         self, project: Project, tasks: Iterable[Task], *, progress: TaskProgress | None = None
     ) -> Iterator[Labelled]:
         """Label tasks in order. Errors: `ModelMissing`, `BadLabelConfig`, which concern all."""
-        return self._label(project, tasks, progress=progress, wait_s=LOADING_TAKES_S)
+        deadline = time.monotonic() + LOADING_TAKES_S
+        return self._label(project, tasks, deadline, progress=progress)
 
     def _label(
         self,
         project: Project,
         tasks: Iterable[Task],
+        deadline: float,
         *,
-        wait_s: float,
         progress: TaskProgress | None = None,
     ) -> Generator[Labelled, None, None]:
+        """`deadline` is for models to be ready; `ModelLoading` if one is not."""
         runs = self._runs(project.config)
         with ExitStack() as stack:
-            ready = self._ready(runs, stack, wait_s=wait_s)
-            work = Work(project, self._version(runs, wait_s=LOADING_TAKES_S), ready)
+            ready = self._ready(runs, stack, deadline)
+            work = Work(project, self._known_version(runs, deadline), ready)
             yield from self._labeller.label(work, tasks, progress=progress)
 
     def _predict(self, project: Project, tasks: Sequence[Task]) -> list[Prediction | None]:
         runs = self._runs(project.config)
-        if not runs or self._is_coming(runs):
+        if not runs:
             return [None] * len(tasks)
-        version = self._version(runs, wait_s=LOADING_TAKES_S)
+        deadline = time.monotonic() + self._settings.answer_within_s
+        self._begin(runs)
+        version = self._version(runs, wait_s=_left_s(deadline))
+        if version == NOT_YET:
+            self._leave_later(project, tasks)
+            return [None] * len(tasks)
         if version == NO_WEIGHTS:
             self._shelf.find(runs[0].model)  # says what is missing
         videos = {run.medium.data_key for run in runs if run.is_video}
@@ -237,7 +244,7 @@ class YoloBackend:
             if task.id not in pending and not any(task.data.get(key) for key in videos)
         ]
         found: dict[int, Prediction | None] = {}
-        for labelled in self._in_time(project, todo):
+        for labelled in self._in_time(project, todo, deadline):
             found[id(labelled.task)] = labelled.prediction
             if labelled.error is not None:
                 log.warning("task %s is not pre-labelled: %s", labelled.task.id, labelled.error)
@@ -248,22 +255,24 @@ class YoloBackend:
         )
         return [found.get(id(task)) for task in tasks]
 
-    def _in_time(self, project: Project, tasks: Sequence[Task]) -> Iterator[Labelled]:
+    def _in_time(
+        self, project: Project, tasks: Sequence[Task], deadline: float
+    ) -> Iterator[Labelled]:
         """What is labelled before the time is up that an answer may take."""
         if not tasks:
             return
-        last = begun = time.monotonic()
+        last = time.monotonic()
         longest = 0.0
         with (
             suppress(ModelLoading),
-            closing(self._label(project, tasks, wait_s=self._settings.answer_within_s)) as labelled,
+            closing(self._label(project, tasks, deadline)) as labelled,
         ):
             for one in labelled:
                 yield one
                 now = time.monotonic()
                 longest, last = max(longest, now - last), now
                 # Batches double at first: the next may take twice the longest.
-                if now - begun + 2 * longest > self._settings.answer_within_s:
+                if now + 2 * longest > deadline:
                     return
 
     def _pending(self, project: Project, version: str, tasks: Sequence[Task]) -> Collection[int]:
@@ -273,6 +282,30 @@ class YoloBackend:
         return self.background.pending(
             project, version, {task.id for task in tasks if task.id is not None}
         )
+
+    def _leave_later(self, project: Project, tasks: Sequence[Task]) -> None:
+        """Have the tasks labelled in the background once their version is known."""
+        log.info("%d tasks wait for their model", len(tasks))
+        with self._late_lock:
+            is_waited_for = project.key in self._late
+            self._late.setdefault(project.key, []).extend(tasks)
+        if not is_waited_for:
+            threading.Thread(
+                target=self._leave_late, args=(project,), name="yolo-late", daemon=True
+            ).start()
+
+    def _leave_late(self, project: Project) -> None:
+        version, problem = "", ""
+        try:
+            version = self.wait(project)
+        except LabelpilotError as error:
+            problem = str(error)
+        with self._late_lock:
+            tasks = {task.id: task for task in self._late.pop(project.key)}
+        if is_stored(version):
+            self._leave(project, version, list(tasks.values()))
+        else:
+            log.warning("%d tasks are not pre-labelled: %s", len(tasks), problem)
 
     def _leave(self, project: Project, version: str, tasks: Sequence[Task]) -> None:
         """Have the rest labelled in the background."""
@@ -293,21 +326,13 @@ class YoloBackend:
     def _targets(self, config: LabelConfig) -> Targets:
         return find_targets(config, min_score=self._settings.yolo_score_threshold)
 
-    def _is_coming(self, runs: Sequence[Run]) -> bool:
-        """Whether a model is being downloaded: then nothing is stored yet.
-
-        Begins to load and download what is missing.
-        """
-        coming = False
+    def _begin(self, runs: Sequence[Run]) -> None:
+        """Begin to load and download what is missing; returns at once."""
         for run in runs:
-            try:
+            with suppress(LabelpilotError):  # told by whoever needs the model
                 self._shelf.now(run.model)
-                coming = coming or self._shelf.is_coming(run.model)
-            except LabelpilotError:
-                continue  # told by whoever needs the model
-        return coming
 
-    def _ready(self, runs: Sequence[Run], stack: ExitStack, *, wait_s: float) -> list[ReadyRun]:
+    def _ready(self, runs: Sequence[Run], stack: ExitStack, deadline: float) -> list[ReadyRun]:
         """The runs whose models are here.
 
         Errors: `ModelLoading` if one is still on its way; the first one's if there is none.
@@ -315,8 +340,9 @@ class YoloBackend:
         ready: list[ReadyRun] = []
         problems: list[LabelpilotError] = []
         for run in runs:
+            borrowed = self._shelf.borrowed(run.model, wait_s=_left_s(deadline))
             try:
-                detector = stack.enter_context(self._shelf.borrowed(run.model, wait_s=wait_s))
+                detector = stack.enter_context(borrowed)
             except ModelLoading:
                 raise  # or what the others fill would be stored as if it were all
             except LabelpilotError as error:
@@ -333,27 +359,15 @@ class YoloBackend:
             return ready
         raise problems[0] if problems else BadLabelConfig("no control asks for a model")
 
-    def _version(self, runs: Sequence[Run], *, wait_s: float = VERSION_WAITS_S) -> str:
-        if not runs:
-            return NOTHING
-        digests = [self._digest(run.model, wait_s) for run in runs]
-        if not any(digests):
-            return NO_WEIGHTS
-        parts = [
-            ANSWERS,
-            self._settings.polygon_tolerance_px,
-            self._settings.track_min_iou,
-            *zip(
-                digests, ([_asked(target) for target in run.targets] for run in runs), strict=True
-            ),
-        ]
-        return f"yolo-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:10]}"
+    def _version(self, runs: Sequence[Run], *, wait_s: float) -> str:
+        return version_of(runs, self._shelf, self._settings, wait_s=wait_s)
 
-    def _digest(self, model: str, wait_s: float) -> str | None:
-        try:
-            return self._shelf.digest(model, wait_s=wait_s)
-        except LabelpilotError:
-            return None
+    def _known_version(self, runs: Sequence[Run], deadline: float) -> str:
+        """Errors: `ModelLoading` if it is not known by then."""
+        version = self._version(runs, wait_s=_left_s(deadline))
+        if version == NOT_YET:
+            raise ModelLoading("a model is still being made ready", advice="ask again in a moment")
+        return version
 
     def _loaded(self, model: str, wait_s: float) -> Detector | None:
         """The model; None while it is on its way. Errors: `ModelMissing`, `BadLabelConfig`."""
@@ -364,22 +378,5 @@ class YoloBackend:
             return detector
 
 
-def _asked(target: Target) -> list[object]:
-    """What of a control changes its answers."""
-    labels = target.labels
-    return [
-        target.control.name,
-        target.control.to_name,
-        target.medium.data_key,
-        target.kind.value,
-        asdict(target.parameters),
-        [attribute(target.control, name) for name in ("choice", "maxUsages")],
-        [[label, label_names(labels, label), _said(labels, label)] for label in labels.labels],
-        target.boxes and [target.boxes.name, list(target.boxes.labels)],
-    ]
-
-
-def _said(labels: Control, label: str) -> list[str]:
-    """What a label's own attributes say to a model; its colour and hotkey are no matter."""
-    said = labels.label_attributes.get(label, {})
-    return [said.get("predicted_values", ""), said.get("model_index", "")]
+def _left_s(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.0)

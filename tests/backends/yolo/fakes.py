@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -136,3 +137,11 @@ def settings(folder: Path, **changed: object) -> Settings:
 
 def tasks(*urls: str, key: str = "image") -> list[Task]:
     return [Task(number, {key: url}) for number, url in enumerate(urls, start=1)]
+
+
+def until(done: Callable[[], bool], *, within_s: float = 30.0) -> None:
+    """Wait for another thread's work; fails if it does not come."""
+    deadline = time.monotonic() + within_s
+    while not done():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.01)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from backends.errors import BadLabelConfig, MediaError, ModelMissing
 from backends.interface import Interaction, PlacedTrack, Task
 from backends.label_studio.results import encode_prediction
-from backends.yolo.model import NO_WEIGHTS, NOTHING, YoloBackend, make_tracker
+from backends.yolo.model import YoloBackend, make_tracker
+from backends.yolo.versions import NO_WEIGHTS, NOT_YET, NOTHING
 from micro_models.detections import DetectorTask
 from micro_models.regions import Box
 from tests.backends.yolo.fakes import (
@@ -23,6 +25,7 @@ from tests.backends.yolo.fakes import (
     project,
     settings,
     tasks,
+    until,
 )
 
 IMAGE = '<Image name="image" value="$image"/>'
@@ -148,7 +151,7 @@ def test_prompts_are_not_ours(tmp_path: Path) -> None:
 def test_a_config_without_work(tmp_path: Path, xml: str) -> None:
     yolo, asked = backend(tmp_path), project(xml)
     assert yolo.predict(asked, tasks("a.jpg"), None) == [None]
-    assert not yolo.serves(asked)
+    assert yolo.serving_version(asked) is None
     assert yolo.version(asked) == NOTHING
     assert "Nothing to pre-label" in yolo.check(asked.config)[0]
     with pytest.raises(BadLabelConfig):
@@ -179,7 +182,7 @@ def test_without_weights_nothing_is_stored_and_everything_is_told(tmp_path: Path
     (tmp_path / "models" / "yolo11n.pt").unlink()
     assert yolo.predict(asked, tasks("a.jpg"), None) == [None]
     assert yolo.version(asked) == yolo.version(None) == NO_WEIGHTS
-    assert not yolo.serves(asked)
+    assert yolo.serving_version(asked) is None
     cure = "labelpilot weights get yolo11n"
     assert cure in caplog.text
     assert cure in yolo.check(asked.config)[0]
@@ -189,8 +192,6 @@ def test_without_weights_nothing_is_stored_and_everything_is_told(tmp_path: Path
 
 
 def test_while_the_default_is_downloaded_nothing_is_stored(tmp_path: Path) -> None:
-    import threading
-
     may_arrive, fetched = threading.Event(), []
 
     def fetch(weights, folder: Path) -> Path:
@@ -199,15 +200,20 @@ def test_while_the_default_is_downloaded_nothing_is_stored(tmp_path: Path) -> No
         (folder / weights.file).write_bytes(b"weights")
         return folder / weights.file
 
-    yolo = backend(tmp_path, settings={"download_weights": True}, fetch=fetch)
+    background = FakeBackground()
+    yolo = backend(
+        tmp_path, settings={"download_weights": True}, fetch=fetch, background=background
+    )
     (tmp_path / "models" / "yolo11n.pt").unlink()
     asked = project(BOXES)
-    assert yolo.predict(asked, tasks("a.jpg"), None) == [None]
-    assert yolo.version(asked) == NO_WEIGHTS
+    assert yolo.predict(asked, tasks("a.jpg", "a.jpg"), None) == [None, None]
+    assert yolo.version(asked) == yolo.serving_version(asked) == NOT_YET
+    assert yolo.versions() == []
     may_arrive.set()
     version = yolo.wait(asked)  # as a job does
     (labelled,) = yolo.label(asked, tasks("a.jpg"))
     assert labelled.prediction.version == version
+    until(lambda: background.left == [(version, [1, 2])])  # what was asked for too early
     assert labelled.prediction.version not in (NO_WEIGHTS, NOTHING)
     assert fetched == ["yolo11n"]
 
@@ -271,7 +277,31 @@ def test_while_the_model_loads_all_is_left_for_the_background(tmp_path: Path) ->
     asked = tasks("a.jpg")
     assert yolo.predict(project(BOXES), asked, None) == [None]
     load.may_load.set()
-    assert background.left == [(yolo.version(project(BOXES)), [asked[0].id])]
+    version = yolo.wait(project(BOXES))
+    until(lambda: background.left == [(version, [asked[0].id])])
+
+
+def test_an_answer_that_lacks_a_control_is_never_given(tmp_path: Path) -> None:
+    background, slow = FakeBackground(), threading.Event()
+
+    def load(path: Path) -> FakeDetector:
+        assert path.name != "slow.pt" or slow.wait(20)
+        return FakeDetector(SEEN, version=path.name)
+
+    yolo = backend(tmp_path, load=load, background=background, settings={"answer_within_s": 0.2})
+    (tmp_path / "models" / "slow.pt").write_bytes(b"slow")
+    asked = project(
+        BOXES
+        + """<RectangleLabels name="other" toName="image" model_path="slow.pt">
+    <Label value="Car"/></RectangleLabels>"""
+    )
+    version = yolo.version(asked)
+    assert yolo.predict(asked, tasks("a.jpg"), None) == [None]
+    until(lambda: background.left == [(version, [1])])
+    slow.set()
+    (labelled,) = yolo.label(asked, tasks("a.jpg"))
+    assert {one.control for one in labelled.prediction.regions} == {"box", "other"}
+    assert labelled.prediction.version == version
 
 
 def test_many_tasks_take_few_batches(tmp_path: Path) -> None:
@@ -446,7 +476,7 @@ def test_a_missing_model_costs_only_its_controls(tmp_path: Path, caplog) -> None
     (found,) = yolo.predict(asked, tasks("a.jpg"), None)
     assert {one.control for one in found.regions} == {"box"}
     assert "'gone.pt' is not in the model folder" in caplog.text
-    assert yolo.serves(asked)
+    assert yolo.serving_version(asked) == yolo.version(asked)
     (problem,) = yolo.check(asked.config)
     assert '<PolygonLabels name="p"> cannot be pre-labelled' in problem
     (tmp_path / "models" / "gone.pt").write_bytes(b"here")
@@ -470,7 +500,7 @@ def test_without_ultralytics_nothing_is_tried_and_the_cure_is_told(
     monkeypatch.setattr("backends.yolo.shelf.find_spec", lambda name: None)
     yolo, asked = backend(tmp_path), project(BOXES)
     assert yolo.predict(asked, tasks("a.jpg"), None) == [None]
-    assert not yolo.serves(asked)
+    assert yolo.serving_version(asked) is None
     (problem,) = yolo.check(asked.config)
     assert 'pip install "labelpilot[ultralytics]"' in problem
     quiet = backend(tmp_path, settings={"yolo_model": "off"})
