@@ -277,11 +277,12 @@ class YoloBackend:
 
     def _pending(self, project: Project, version: str, tasks: Sequence[Task]) -> Collection[int]:
         """Those of the tasks that are labelled in the background already."""
-        if self.background is None:
+        ids = {task.id for task in tasks if task.id is not None}
+        try:
+            return self.background.pending(project, version, ids) if self.background else ()
+        except LabelpilotError as error:  # what can be answered now still is
+            log.warning("it is not known what is labelled in the background: %s", error)
             return ()
-        return self.background.pending(
-            project, version, {task.id for task in tasks if task.id is not None}
-        )
 
     def _leave_later(self, project: Project, tasks: Sequence[Task]) -> None:
         """Have the tasks labelled in the background once their version is known."""
@@ -367,6 +368,8 @@ class YoloBackend:
         version = self._version(runs, wait_s=_left_s(deadline))
         if version == NOT_YET:
             raise ModelLoading("a model is still being made ready", advice="ask again in a moment")
+        if is_stored(version):
+            self._named.add(version)
         return version
 
     def _loaded(self, model: str, wait_s: float) -> Detector | None:

@@ -98,13 +98,13 @@ def _asked(target: Target) -> list[object]:
     """What of a control changes its answers."""
     labels = target.labels
     return [
-        target.control.name,
-        target.control.to_name,
-        target.medium.data_key,
+        [target.control.tag, target.control.name, target.control.to_name, labels.name],
+        [target.medium.tag, target.medium.data_key, attribute(target.medium, "framerate")],
         target.kind.value,
         asdict(target.parameters),
         [attribute(target.control, name) for name in ("choice", "maxUsages")],
         [[label, label_names(labels, label), _said(labels, label)] for label in labels.labels],
+        list(labels.paths.items()),
         target.boxes and [target.boxes.name, list(target.boxes.labels)],
     ]
 

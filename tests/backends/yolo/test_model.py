@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backends.errors import BadLabelConfig, MediaError, ModelMissing
+from backends.errors import BadLabelConfig, MediaError, ModelMissing, StateError
 from backends.interface import Interaction, PlacedTrack, Task
 from backends.label_studio.results import encode_prediction
 from backends.yolo.model import YoloBackend, make_tracker
@@ -302,6 +302,17 @@ def test_an_answer_that_lacks_a_control_is_never_given(tmp_path: Path) -> None:
     (labelled,) = yolo.label(asked, tasks("a.jpg"))
     assert {one.control for one in labelled.prediction.regions} == {"box", "other"}
     assert labelled.prediction.version == version
+
+
+def test_without_its_database_the_background_costs_no_answer(tmp_path: Path, caplog) -> None:
+    class Down(FakeBackground):
+        def pending(self, project, version, task_ids):
+            raise StateError("the database cannot be reached")
+
+    yolo = backend(tmp_path, background=Down())
+    (found,) = yolo.predict(project(BOXES), tasks("a.jpg"), None)
+    assert len(found.regions) == 2
+    assert "the database cannot be reached" in caplog.text
 
 
 def test_many_tasks_take_few_batches(tmp_path: Path) -> None:

@@ -99,3 +99,40 @@ def test_all_models_are_hashed_at_once_and_waited_for_together(
     assert version_of(runs, never, settings(tmp_path), wait_s=2.0) == NOT_YET
     assert clock.now == 2.0
     assert set(never.begun) == {"quick.pt", "slow.pt"}
+
+
+IMAGE = '<Image name="i" value="$i"/>'
+VIDEO = """<Video name="v" value="$v"{rate}/><VideoRectangle name="r" toName="v"/>
+<Labels name="{labels}" toName="v"><Label value="person"/></Labels>"""
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [
+        [
+            VIDEO.format(rate=rate, labels=labels)
+            for rate, labels in (("", "l"), (' frameRate="30"', "l"), ("", "renamed"))
+        ],
+        [
+            f'{IMAGE}<{tag} name="m" toName="i"><Label value="person"/></{tag}>'
+            for tag in ("BrushLabels", "BitmaskLabels")
+        ],
+        [
+            f'{IMAGE}<Rectangle name="m" toName="i"/><Labels name="{name}" toName="i">'
+            '<Label value="person"/></Labels>'
+            for name in ("a", "b")
+        ],
+        [
+            f'{IMAGE}<Choices name="m" toName="i" {nested}><Choice value="person"/></Choices>'
+            for nested in ("", 'allowNested="true"')
+        ],
+    ],
+)
+def test_what_changes_the_stored_result_changes_the_version(
+    tmp_path: Path, alike: list[str]
+) -> None:
+    given = settings(tmp_path, yolo_model="yolo11n.pt")
+    yolo = YoloBackend(
+        settings=given, images=FakeImages(), videos=FakeVideos(), load=lambda path: FakeDetector(())
+    )
+    assert len({yolo.wait(project(xml)) for xml in alike}) == len(alike)
