@@ -160,21 +160,32 @@ def load_yolo(
 
     A `.pt` of YOLO is a pickle that runs code when it is read: the caller sees to it that `path`
     lies where only trusted people put files. `device`: "auto" (a GPU if there is one), "cpu" or
-    "cuda:0"; on a GPU in half precision. `task` is for exports that do not tell theirs.
-    `cache_dir` keeps digests.
+    "cuda:0"; on a GPU in half precision, and where its memory is full on the CPU. `task` is for
+    exports that do not tell theirs. `cache_dir` keeps digests.
 
     Errors: `CheckpointError` for a file that is missing, damaged or foreign, for a runtime that is
     not installed and for a device that is not there.
     """
+    import torch
+
     version = version_of(path, cache_dir=cache_dir)
     device = _present(device)
 
     def on_cpu() -> Network:
         return load_network(path, task=task, device="cpu")
 
+    try:
+        network: Network | None = load_network(path, task=task, device=device)
+    except torch.OutOfMemoryError:
+        network = None
+    # Outside the except block: there the error still holds what was loaded by then.
+    if network is None:
+        log.warning("%s is out of memory; %s goes to the CPU", device, path.name)
+        torch.cuda.empty_cache()
+        network, device = on_cpu(), "cpu"
     on_gpu = device.startswith("cuda")
     yolo = Yolo(
-        load_network(path, task=task, device=device),
+        network,
         name=path.name,
         version=f"{path.stem}-{version}-{_SETTINGS}",
         batch_px=_GPU_BATCH_PX if on_gpu else _CPU_BATCH_PX,

@@ -325,6 +325,26 @@ def test_a_gpu_without_room_for_one_image_means_the_cpu(caplog: pytest.LogCaptur
     assert sum(cpu.batches) == 20
 
 
+def test_a_gpu_without_room_for_the_model_means_the_cpu(
+    small_yolo: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def load(path: Path, *, task: DetectorTask | None, device: str) -> FakeNetwork:
+        if device != "cpu":
+            raise torch.OutOfMemoryError("out of memory")
+        return FakeNetwork(device, most=1)
+
+    monkeypatch.setattr("micro_models.engines.yolo._present", lambda device: "cuda:0")
+    monkeypatch.setattr("micro_models.engines.yolo.load_network", load)
+    with caplog.at_level(logging.WARNING):
+        yolo = load_yolo(small_yolo / "detect.pt", cache_dir=tmp_path)
+    assert yolo.device == "cpu"
+    assert "cuda:0 is out of memory; detect.pt goes to the CPU" in caplog.text
+    assert len(yolo.detect([Image(np.zeros((9, 9, 3), np.uint8))] * 2, options=OPTIONS)) == 2
+
+
 def test_a_cpu_without_room_says_so() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         Yolo(FakeNetwork("cpu", most=0), name="a", version="1").detect(
