@@ -22,11 +22,20 @@ from backends.interface import (
     VideoSource,
 )
 from backends.yolo import answers
-from backends.yolo.pipeline import Item, Located, Pipeline, SeenCache, SeenKey, explained
+from backends.yolo.pipeline import (
+    AHEAD,
+    VIDEOS_AHEAD,
+    Item,
+    Located,
+    Pipeline,
+    SeenCache,
+    SeenKey,
+    explained,
+)
 from backends.yolo.plan import ReadyRun
 from backends.yolo.video import track_video
 from micro_models.certainty import joint_certainty
-from micro_models.detections import Detection, Tracker
+from micro_models.detections import Detection, Outline, Tracker
 from micro_models.regions import Image
 
 log = logging.getLogger(__name__)
@@ -87,6 +96,7 @@ class Labeller:
             locate=lambda task: self._locate(work, task),
             needed=lambda item: self._unseen(work, item),
             images=self._images,
+            ahead=VIDEOS_AHEAD if any(ready.run.is_video for ready in work.runs) else AHEAD,
         ) as pipeline:
             for batch in pipeline.batches():
                 self._look(work, batch)
@@ -125,7 +135,7 @@ class Labeller:
         file = item.files.get(ready.run.medium.name)
         if not isinstance(file, ImageFile) or ready.options.classes == frozenset():
             return None
-        return file.digest, ready.detector.version, ready.options
+        return file.digest, ready.detector.version, ready.options, _shown_from(ready)
 
     def _look(self, work: Work, batch: Sequence[Item]) -> None:
         """Let every run see the images of a batch that it has not seen."""
@@ -189,6 +199,7 @@ class Labeller:
         for ready in work.runs:
             file = item.files.get(ready.run.medium.name)
             if isinstance(file, VideoFile):
+                file = self._still_here(work, ready, file, item.task)
                 tracks, certainties = self._tracks(ready, file, item.task, progress)
                 placed += tracks
             elif isinstance(file, ImageFile):
@@ -226,6 +237,13 @@ class Labeller:
             name = ready.run.medium.name
             placed = [replace(region, to_name=name, size_px=size_px) for region in placed]
         return placed, [answers.certainty(filling, seen) for filling in ready.fillings]
+
+    def _still_here(self, work: Work, ready: ReadyRun, file: VideoFile, task: Task) -> VideoFile:
+        """The file, fetched again if the cache let go of it while others were tracked."""
+        if file.path.exists():
+            return file
+        url = task.data[ready.run.medium.data_key]
+        return self._videos.locate_video(url, work.project.key, task.id)
 
     def _tracks(
         self, ready: ReadyRun, file: VideoFile, task: Task, progress: TaskProgress
@@ -287,8 +305,20 @@ def _detected(
 
 def _light(ready: ReadyRun, seen: Sequence[Detection]) -> list[Detection]:
     """Without the masks of near misses, of which only the score is used."""
-    shown = min(filling.target.parameters.min_score for filling in ready.fillings)
-    return [one if one.score >= shown else replace(one, outline=None) for one in seen]
+    shown_from = _shown_from(ready)
+    return [
+        replace(one, outline=_own(one.outline) if one.score >= shown_from else None) for one in seen
+    ]
+
+
+def _own(outline: Outline | None) -> Outline | None:
+    """A copy that does not keep the memory of all the outlines that a model gave."""
+    return outline and replace(outline, values=outline.values.copy())
+
+
+def _shown_from(ready: ReadyRun) -> float:
+    """The least score that any control shows."""
+    return min(filling.target.parameters.min_score for filling in ready.fillings)
 
 
 def _failure(doing: str, error: Exception) -> LabelpilotError:

@@ -21,10 +21,12 @@ log = logging.getLogger(__name__)
 FETCHING = 4  # threads
 DECODING = 2  # threads
 AHEAD = 32  # tasks whose files are fetched before their turn
+VIDEOS_AHEAD = 1  # more would push each other out of the cache of files
 MOST_IMAGES = 16  # in one batch
 MOST_BYTES = 256_000_000  # of pixels in one batch; two exist at a time
 
-SeenKey = tuple[str, str, DetectOptions]  # image digest, model version, options
+# Image digest, model version, options, and the score below which outlines were dropped.
+SeenKey = tuple[str, str, DetectOptions, float]
 Located = Mapping[str, ImageFile | VideoFile]  # by the name of the object tag
 
 
@@ -60,8 +62,8 @@ def explained(work: Callable[[], Image]) -> Image:
 class Pipeline:
     """Batches of tasks in order. While the caller works on one, the next is fetched and decoded.
 
-    `locate(task)` fetches a task's files; `needed(item)` names the images to decode. Leaving the
-    `with` stops what goes on ahead.
+    `locate(task)` fetches a task's files, of `ahead` tasks before their turn, and no batch is
+    larger; `needed(item)` names the images to decode. Leaving the `with` stops what goes on ahead.
     """
 
     def __init__(
@@ -71,7 +73,9 @@ class Pipeline:
         locate: Callable[[Task], Located],
         needed: Callable[[Item], Sequence[str]],
         images: ImageSource,
+        ahead: int = AHEAD,
     ) -> None:
+        self._ahead = ahead
         self._tasks = iter(tasks)
         self._locate = locate
         self._needed = needed
@@ -91,12 +95,12 @@ class Pipeline:
 
     def batches(self) -> Iterator[list[Item]]:
         """Non-empty batches. They begin with one task and grow, so that answers come early."""
-        size = 1
+        size, most = 1, min(MOST_IMAGES, self._ahead)
         ready = self._next(size, wait=True)
         while ready:
-            coming = self._next(min(size * 2, MOST_IMAGES), wait=False)
+            size = min(size * 2, most)
+            coming = self._next(size, wait=False)
             yield ready
-            size = min(size * 2, MOST_IMAGES)
             ready = coming or self._next(size, wait=True)
 
     def _next(self, most: int, *, wait: bool) -> list[Item]:
@@ -120,7 +124,7 @@ class Pipeline:
         return batch
 
     def _fetch_ahead(self) -> None:
-        while not self._is_over and len(self._waiting) < AHEAD:
+        while not self._is_over and len(self._waiting) < self._ahead:
             task = next(self._tasks, None)
             if task is None:
                 self._is_over = True

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from backends.errors import BadLabelConfig, MediaError, ModelMissing, StateError
 from backends.interface import Interaction, PlacedTrack, Task
 from backends.label_studio.results import encode_prediction
 from backends.yolo.model import YoloBackend, make_tracker
+from backends.yolo.pipeline import SeenCache
 from backends.yolo.versions import NO_WEIGHTS, NOT_YET, NOTHING
-from micro_models.detections import DetectorTask
+from micro_models.detections import Detection, DetectorTask, Outline
 from micro_models.regions import Box
 from tests.backends.yolo.fakes import (
     PIXELS,
@@ -42,7 +44,7 @@ def backend(folder: Path, detector: FakeDetector | None = None, **given) -> Yolo
     return YoloBackend(
         settings=settings(folder, **changed),
         images=given.pop("images", FakeImages()),
-        videos=FakeVideos(),
+        videos=given.pop("videos", FakeVideos()),
         load=given.pop("load", Loader(detector or FakeDetector(SEEN))),
         make_tracker=given.pop("make_tracker", lambda kind, **options: FakeTracker()),
         **given,
@@ -358,6 +360,60 @@ def test_videos_always_follow_in_the_background(tmp_path: Path) -> None:
     assert labelled.prediction.clip.frames == 10
     assert told[-1] == (1, 10, 10)
     assert encode_prediction(labelled.prediction, asked.config)["result"]
+
+
+def test_a_clip_that_left_the_cache_is_fetched_again(tmp_path: Path) -> None:
+    class Forgetful(FakeVideos):
+        def __init__(self) -> None:
+            self.located: list[str] = []
+
+        def locate_video(self, url: str, project_key: str, task_id: int | None = None):
+            self.located.append(url)
+            path = tmp_path / url
+            if self.located.count(url) > 1:
+                path.touch()
+            return replace(super().locate_video(url, project_key, task_id), path=path)
+
+        def frames(self, file):
+            if not file.path.exists():
+                raise MediaError("the clip is gone")
+            return super().frames(file)
+
+    videos = Forgetful()
+    urls = [f"{number}.mp4" for number in range(8)]
+    yolo = backend(tmp_path, videos=videos)
+    for done, labelled in enumerate(yolo.label(project(CLIP), tasks(*urls, key="video")), start=1):
+        assert labelled.error is None
+        assert len(set(videos.located)) <= done + 2  # not all clips are fetched before their turn
+    assert sorted(videos.located) == sorted(urls * 2)
+
+
+def test_one_project_does_not_lose_what_another_dropped(tmp_path: Path) -> None:
+    values = np.ones((2, 8, 8), np.float32)
+    seen = replace(box("person", 0.4), outline=Outline(values[0], 100, 60))
+    yolo = backend(tmp_path, FakeDetector((seen,), task=DetectorTask.SEGMENT))
+    polygons = f"""{IMAGE}<PolygonLabels name="p" toName="image" model_path="yolo11n.pt"
+    model_score_threshold="{{}}"><Label value="person"/></PolygonLabels>"""
+    points = """<KeyPointLabels name="k" toName="image" model_path="yolo11n.pt"
+    model_score_threshold="0.2"><Label value="person" model_index="0"/></KeyPointLabels>"""
+    (strict,) = yolo.predict(project(polygons.format(0.8) + points), tasks("a.jpg"), None)
+    assert strict.regions == ()
+    (found,) = yolo.predict(project(polygons.format(0.2)), tasks("a.jpg"), None)
+    assert len(found.regions) == 1
+
+
+def test_what_is_remembered_of_an_image_is_no_view_of_something_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[Detection] = []
+    monkeypatch.setattr(SeenCache, "put", lambda self, key, detections: kept.extend(detections))
+    values = np.ones((300, 8, 8), np.float32)
+    seen = replace(box("person", 0.9), outline=Outline(values[0], 100, 60))
+    xml = f"""{IMAGE}<PolygonLabels name="p" toName="image" model_path="yolo11n.pt">
+    <Label value="person"/></PolygonLabels>"""
+    detector = FakeDetector((seen,), task=DetectorTask.SEGMENT)
+    backend(tmp_path, detector).predict(project(xml), tasks("a.jpg"), None)
+    assert [one.outline.values.base is None for one in kept] == [True]
 
 
 def test_a_trackers_attributes_reach_it_and_wrong_ones_are_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -34,6 +35,23 @@ def test_batches_keep_the_order_and_grow() -> None:
         assert len(batches[0]) == 1
         assert max(map(len, batches)) <= pipeline.MOST_IMAGES
         assert all(item.image("image").width_px == 100 for batch in batches for item in batch)
+
+
+def test_few_large_files_are_fetched_ahead() -> None:
+    located = []
+
+    def locate(task: Task) -> dict[str, ImageFile]:
+        located.append(task.id)
+        return {"image": FILE}
+
+    with Pipeline(
+        numbered(20), locate=locate, needed=lambda item: [], images=FakeImages(), ahead=1
+    ) as running:
+        for done, batch in enumerate(running.batches(), start=1):
+            assert len(batch) == 1
+            sleep(0.02)  # time enough to fetch too many
+            assert len(located) <= done + 1
+    assert located == list(range(20))
 
 
 def test_large_images_make_small_batches() -> None:
@@ -78,17 +96,17 @@ def test_the_cache_is_bounded_and_keeps_what_is_used() -> None:
     cache = SeenCache(5_000)
     many = [box("car", 0.5)] * 3  # about 1,400 bytes
     for number in range(3):
-        cache.put((str(number), "v", OPTIONS), many)
-    assert cache.get(("0", "v", OPTIONS)) == many
-    cache.put(("3", "v", OPTIONS), many)
-    assert [cache.get((str(number), "v", OPTIONS)) is not None for number in range(4)] == [
+        cache.put((str(number), "v", OPTIONS, 0.5), many)
+    assert cache.get(("0", "v", OPTIONS, 0.5)) == many
+    cache.put(("3", "v", OPTIONS, 0.5), many)
+    assert [cache.get((str(number), "v", OPTIONS, 0.5)) is not None for number in range(4)] == [
         True,
         False,
         True,
         True,
     ]
-    assert cache.get(("0", "v", DetectOptions(min_score=0.1))) is None
-    cache.put(("huge", "v", OPTIONS), [box("car", 0.5)] * 100)
-    assert cache.get(("huge", "v", OPTIONS)) is None  # more than all of it: not kept
-    cache.put(("0", "v", OPTIONS), many)
-    assert cache.get(("0", "v", OPTIONS)) == many
+    assert cache.get(("0", "v", DetectOptions(min_score=0.1), 0.5)) is None
+    cache.put(("huge", "v", OPTIONS, 0.5), [box("car", 0.5)] * 100)
+    assert cache.get(("huge", "v", OPTIONS, 0.5)) is None  # more than all of it: not kept
+    cache.put(("0", "v", OPTIONS, 0.5), many)
+    assert cache.get(("0", "v", OPTIONS, 0.5)) == many
