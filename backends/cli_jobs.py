@@ -62,20 +62,16 @@ def run_prelabel(
     check_state(settings)
     with closing(make_services(settings)) as services:
         jobs, client = services.jobs, services.studios.sdk()
-
-        def ask(*, anew: bool) -> str:
-            project, _ = read_project(client, wanted.project_id)
-            return jobs.prelabel_project(project, wanted.options(client), restart=anew)
-
-        job_id = ask(anew=restart)
+        project, _ = read_project(client, wanted.project_id)
+        options = wanted.options(client)
+        with console.status("getting the model ready"):
+            job_id = jobs.prelabel_project(project, options, restart=restart)
         if detach:
             console.print(f"job {job_id} waits for a worker", highlight=False)
             return 0
         jobs.start()
         try:
             job = _watch_job(console, jobs, job_id)
-            if job.state is State.SUPERSEDED and not job.stored:  # weights came, just in time
-                job = _watch_job(console, jobs, ask(anew=False))
         except KeyboardInterrupt:
             console.print("stopping; the same command goes on from here", highlight=False)
             return _INTERRUPTED

@@ -79,7 +79,7 @@ class Jobs:
         try:
             job_id = self._store.unfinished(project.key, version, None)
             if job_id is None or not self._store.add(job_id, parts):
-                self._store.create(project.key, version, None, parts)
+                self._store.create(project, version, None, parts)
         except SQLAlchemyError as error:
             raise _no_database(error) from error
         self.start()
@@ -98,16 +98,16 @@ class Jobs:
         """Have a project's tasks labelled; the job's id.
 
         If the same was asked for before and is unfinished, that job goes on, unless `restart`.
-        Errors: `StateError`, and those of `Prelabeller.version`.
+        It takes as long as the model needs to be here. Errors: `StateError`, `ModelMissing`.
         """
-        version = self._prelabeller.version(project)
+        version = self._prelabeller.wait(project)
         try:
             job_id = self._store.unfinished(project.key, version, options.text())
             if job_id is not None and restart:
                 self._store.end(job_id, State.CANCELLED, "asked for anew")
                 job_id = None
             if job_id is None:
-                job_id = self._store.create(project.key, version, options)
+                job_id = self._store.create(project, version, options)
         except SQLAlchemyError as error:
             raise _no_database(error) from error
         self._wake.set()

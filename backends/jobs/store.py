@@ -11,6 +11,7 @@ import sqlalchemy.orm  # or DBOS does it in a thread, and others meet a half of 
 
 from backends.database import open_database
 from backends.errors import StateError
+from backends.interface import Project
 from backends.jobs.changes import (
     AT_ONCE,
     add_tasks,
@@ -33,6 +34,7 @@ from backends.jobs.tables import (
     PrelabelOptions,
     State,
     TurnKind,
+    config_digest,
     job_state,
 )
 from backends.jobs.turn_store import TurnStore
@@ -132,7 +134,7 @@ class JobStore:
 
     def create(
         self,
-        project_key: str,
+        project: Project,
         version: str,
         options: PrelabelOptions | None,
         ids: Iterable[Sequence[int]] = (),
@@ -146,8 +148,9 @@ class JobStore:
             connection.execute(
                 sa.insert(JOBS).values(
                     id=job_id,
-                    project_key=project_key,
+                    project_key=project.key,
                     version=version,
+                    config_digest=config_digest(project),
                     options=options.text() if options else None,
                     state=State.QUEUED,
                     listed=int(options is None),
@@ -157,7 +160,7 @@ class JobStore:
             )
             if options is not None:
                 add_turn(connection, job_id, TurnKind.LIST)
-            add_tasks(connection, (job_id, project_key, version), ids)
+            add_tasks(connection, (job_id, project.key, version), ids)
             end_if_done(connection, job_id)
             forget_old(connection, now)
         return job_id

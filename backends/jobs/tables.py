@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -9,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from backends.interface import Project
 from backends.label_studio.tasks import TaskFilter
 
 METADATA = sa.MetaData()
@@ -18,6 +20,8 @@ JOBS = sa.Table(
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("project_key", sa.String(64), nullable=False, index=True),
     sa.Column("version", sa.Text, nullable=False),
+    # Of the label config: tells a changed one from a worker that lacks the model.
+    sa.Column("config_digest", sa.String(32), nullable=False),
     # What the command asked for; NULL for the rest of a "Retrieve predictions".
     sa.Column("options", sa.Text),
     sa.Column("state", sa.String(16), nullable=False, index=True),
@@ -150,6 +154,7 @@ class JobState:
     id: str
     project_key: str
     version: str
+    config_digest: str
     options: PrelabelOptions | None
     state: State
     note: str
@@ -197,6 +202,11 @@ class Turn:
     job: JobState
 
 
+def config_digest(project: Project) -> str:
+    """A hash of its label config."""
+    return hashlib.blake2b(project.config.text.encode(), digest_size=16).hexdigest()
+
+
 def job_state(row: sa.Row[Any], clips: tuple[Clip, ...] = ()) -> JobState:
     """A row of `JOBS` as a noun."""
     finished = row.stored + row.skipped + row.failed
@@ -204,6 +214,7 @@ def job_state(row: sa.Row[Any], clips: tuple[Clip, ...] = ()) -> JobState:
         id=row.id,
         project_key=row.project_key,
         version=row.version,
+        config_digest=row.config_digest,
         options=PrelabelOptions.read(row.options) if row.options else None,
         state=State(row.state),
         note=row.note,

@@ -17,11 +17,11 @@ from typing import TypeVar
 from label_studio_sdk import LabelStudio
 from sqlalchemy.exc import SQLAlchemyError
 
-from backends.errors import LabelpilotError, LabelStudioError, LabelStudioRefused
+from backends.errors import LabelpilotError, LabelStudioError, LabelStudioRefused, ModelMissing
 from backends.interface import Labelled, Prelabeller, Project, Task
 from backends.jobs.changes import Lost
 from backends.jobs.store import JobStore
-from backends.jobs.tables import PrelabelOptions, State, Turn, TurnKind
+from backends.jobs.tables import PrelabelOptions, State, Turn, TurnKind, config_digest
 from backends.jobs.uploads import Patience, Stopped, Uploads, landed
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.results import encode_prediction
@@ -45,7 +45,11 @@ _DATABASE_AGAIN_S = 2.0
 
 
 class Superseded(Exception):
-    """The model or the label config is no longer the one that the job was made for."""
+    """The label config is no longer the one that the job was made for."""
+
+
+class Unfit(Exception):
+    """This worker has not the model, or the settings, that the job was made for."""
 
 
 def turn_size(total: int) -> int:
@@ -98,10 +102,12 @@ class Turns:
             raise
         except Superseded as error:
             self._end(turn, State.SUPERSEDED, str(error))
+        except (Unfit, ModelMissing) as error:
+            self._postpone(turn, f"waits for a worker with its model: {error}", State.SUPERSEDED)
         except LabelStudioRefused as error:
             self._end(turn, State.FAILED, str(error))
         except LabelStudioError as error:
-            self._postpone(turn, error)
+            self._postpone(turn, f"waits for Label Studio: {error}", State.FAILED)
         except LabelpilotError as error:
             self._end(turn, State.FAILED, str(error))
         except Exception as error:  # a job must not stay open for ever
@@ -142,19 +148,18 @@ class Turns:
 
     def _label(self, turn: Turn) -> None:
         """Label the turn's tasks that have no prediction yet."""
-        job, patiently = turn.job, self._patience(turn)
+        patiently = self._patience(turn)
         ids = self._store.turns.task_ids(turn)
-        found, _ = patiently(lambda: read_project(self._client(turn), job.project_id))
-        project = Project(job.project_key, found.config)
+        project = self._project(turn)
         self._still_valid(turn, project)
         tasks, sent = self._left(turn, ids)
         uploads = Uploads(
             turn,
             store=self._store,
             client=lambda: self._client(turn),
-            label_config=found.config.text,
+            label_config=project.config.text,
             patiently=patiently,
-            still_valid=lambda: self._still_valid(turn, project),
+            still_valid=lambda: self._still_valid(turn, self._project(turn)),
             doubtful=sent,
             stopping=self._stopping,
         )
@@ -169,6 +174,12 @@ class Turns:
                 uploads.flush()  # what is computed is not thrown away
                 raise
             uploads.flush()
+
+    def _project(self, turn: Turn) -> Project:
+        """As Label Studio has it now."""
+        number = turn.job.project_id
+        found, _ = self._patience(turn)(lambda: read_project(self._client(turn), number))
+        return Project(turn.job.project_key, found.config)
 
     def _left(self, turn: Turn, ids: Sequence[int]) -> tuple[list[Task], frozenset[int]]:
         """Those of `ids` that lack a prediction, and those of which one was sent before."""
@@ -224,28 +235,37 @@ class Turns:
         return progress
 
     def _still_valid(self, turn: Turn, project: Project) -> None:
-        """Errors: `Lost`, `Superseded`."""
+        """Errors: `Lost`, `Superseded`, `Unfit`, `ModelMissing`."""
         self._store.turns.check(turn)
-        version = self._prelabeller.version(project)
-        if version != turn.job.version:
+        made_for = turn.job.version
+        if self._prelabeller.version(project) == made_for:
+            return
+        version = self._prelabeller.wait(project)
+        if version == made_for:
+            return
+        if config_digest(project) != turn.job.config_digest:
             raise Superseded(
-                f"the model or the label config has changed: predictions are now of version "
-                f"{version}; ask for them again"
+                f"the label config has changed: predictions are now of version {version}; ask for "
+                "them again"
             )
+        raise Unfit(
+            f"one here has another model or other settings (version {version}, not {made_for})"
+        )
 
     def _go_on(self) -> None:
         """Errors: `Stopped`."""
         if self._stopping.is_set():
             raise Stopped
 
-    def _postpone(self, turn: Turn, error: LabelStudioError) -> None:
+    def _postpone(self, turn: Turn, note: str, at_last: State) -> None:
+        """Try it again later, longer and longer; in the end the job ends as `at_last`."""
         if turn.delays >= _MOST_DELAYS:
-            self._end(turn, State.FAILED, str(error))
+            self._end(turn, at_last, note)
             return
         delay_s = min(FIRST_DELAY_S * 2**turn.delays, _LONGEST_DELAY_S)
-        log.warning("pre-labelling waits %.0f s: %s", delay_s, error)
+        log.warning("pre-labelling of project %s %s", turn.job.project_key, note)
         self._store.turns.put_back(turn, delay_s=delay_s)
-        self._store.tell(turn.job.id, f"waits for Label Studio: {error.message}")
+        self._store.tell(turn.job.id, note)
 
     def _give_up(self, turn: Turn) -> None:
         if turn.kind is TurnKind.LIST:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
-from backends.errors import LabelpilotError, MediaError
+from backends.errors import LabelpilotError, MediaError, ModelMissing
 from backends.interface import Labelled, PlacedRegion, Prediction, Project, Task, TaskProgress
 from backends.jobs.jobs import Jobs
 from backends.label_studio.client import LabelStudios
@@ -33,6 +33,8 @@ class BoxLabeller:
     """
 
     present_version: str = "box-1"
+    comes: str | None = None  # the version when `wait` is over
+    missing: bool = False  # the model
     task_s: float = 0.0
     before: Callable[[Task], None] = lambda task: None
     labelled: list[int] = field(default_factory=list)
@@ -42,6 +44,9 @@ class BoxLabeller:
         return self.present_version
 
     def wait(self, project: Project) -> str:
+        if self.missing:
+            raise ModelMissing("the model is not here", advice="get it")
+        self.present_version = self.comes or self.present_version
         return self.present_version
 
     def label(

@@ -148,7 +148,7 @@ def test_a_deleted_project_ends_its_job_with_a_reason(jobs: Jobs, studio: Studio
     assert not jobs.pending(project(key), "box-1", ids)
 
 
-def test_a_changed_model_ends_the_job(
+def test_a_changed_label_config_ends_the_job(
     quick: Jobs, small: SmallStudio, labeller: BoxLabeller
 ) -> None:
     key = small.add_project(CONFIG)
@@ -157,6 +157,7 @@ def test_a_changed_model_ends_the_job(
 
     def change(task: Task) -> None:
         if next(numbers) == 60:
+            small.set_config(key, TWO_LABELS)
             labeller.present_version = "box-2"
 
     labeller.before = change
@@ -164,8 +165,54 @@ def test_a_changed_model_ends_the_job(
     job = ended(quick, quick.prelabel_project(project(key), ALL))
     assert job.state == State.SUPERSEDED
     assert "box-2" in job.note
-    # What was computed with the old model, and what with the new one, never share a version.
+    # What was computed for the old config, and what for the new one, never share a version.
     assert {one for many in small.versions(key).values() for one in many} <= {"box-1"}
+
+
+@pytest.mark.parametrize("lacks", ["the model", "the settings"])
+def test_a_worker_without_the_model_leaves_the_job_to_others(
+    make_settings: MakeSettings, small: SmallStudio, monkeypatch: pytest.MonkeyPatch, lacks: str
+) -> None:
+    monkeypatch.setattr(turns, "FIRST_DELAY_S", 0.2)
+    key = small.add_project(CONFIG)
+    ids = small.add_tasks(key, ["x"] * 120)
+    settings = make_settings(small, None)
+    unfit = BoxLabeller("box-2")
+    if lacks == "the model":
+        unfit = BoxLabeller("no-weights", missing=True)
+    with jobs_of(settings, BoxLabeller()) as jobs:
+        job_id = jobs.prelabel_project(project(key), ALL)
+        with jobs_of(settings, unfit) as other:
+            other.start()
+            until(lambda: "waits for a worker with its model" in jobs.job(job_id).note)
+        assert unfit.labelled == []
+        jobs.start()
+        job = ended(jobs, job_id)
+    assert (job.state, job.stored, job.note) == ("done", 120, "")
+    assert small.versions(key) == {one: ["box-1"] for one in ids}
+
+
+def test_the_job_is_made_for_the_version_of_the_model_when_it_is_here(
+    quick: Jobs, small: SmallStudio, labeller: BoxLabeller
+) -> None:
+    key = small.add_project(CONFIG)
+    labeller.present_version, labeller.comes = "not-yet", "box-1"
+    assert quick.job(quick.prelabel_project(project(key), ALL)).version == "box-1"
+
+
+def test_a_model_that_is_nowhere_ends_the_job_at_last(
+    quick: Jobs, small: SmallStudio, labeller: BoxLabeller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(turns, "_MOST_DELAYS", 2)
+    key = small.add_project(CONFIG)
+    small.add_tasks(key, ["x"] * 3)
+    job_id = quick.prelabel_project(project(key), ALL)
+    labeller.present_version = "box-2"
+    quick.start()
+    job = ended(quick, job_id)
+    assert job.state == State.SUPERSEDED
+    assert "box-2" in job.note
 
 
 def test_a_cancelled_job_stops(quick: Jobs, small: SmallStudio, labeller: BoxLabeller) -> None:
@@ -292,7 +339,7 @@ def test_ten_thousand_ids_are_taken_at_once(jobs: Jobs, studio: Studio) -> None:
 
 def test_pending_is_asked_about_tasks_not_about_all(quick: Jobs, small: SmallStudio) -> None:
     key = small.add_project(CONFIG)
-    quick._store.create(project(key).key, "box-1", None, [range(1, 1201)])
+    quick._store.create(project(key), "box-1", None, [range(1, 1201)])
     assert quick.pending(project(key), "box-1", [5, 1200, 1201]) == {5, 1200}
     assert quick.pending(project(key), "box-1", range(1, 1301)) == set(range(1, 1201))
     assert quick.pending(project(key), "box-2", [5]) == set()
