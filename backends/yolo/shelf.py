@@ -28,9 +28,13 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Load = Callable[[Path], Detector]
 Fetch = Callable[[Weights, Path], Path]
+# Of each file: its path, bytes and time of change.
+State = tuple[tuple[str, int, int], ...]
 
 MEGABYTE = 1_000_000
 LOADING_TAKES_S = 600.0
+# A failure that is not the file's fault, such as a lack of memory, is tried again after it.
+RETRY_AFTER_S = 60.0
 
 
 class ModelLoading(ModelMissing):
@@ -39,17 +43,17 @@ class ModelLoading(ModelMissing):
 
 @dataclass
 class _Model:
-    """A model on the shelf. `state` is its files' as they were when loading began."""
+    """A model on the shelf. `state` is its files' as they were when loading began.
+
+    `retry_at`, of a monotonic clock, is there where loading failed and may do better then.
+    """
 
     path: Path
-    state: tuple[object, ...]
+    state: State
     loaded: Future[Detector] = field(default_factory=Future)
     users: int = 0
-
-    @property
-    def nbytes(self) -> int:
-        done = self.loaded.done() and self.loaded.exception() is None
-        return self.loaded.result().nbytes if done else 0
+    nbytes: int = 0  # once it is loaded
+    retry_at: float | None = None
 
 
 class ModelShelf:
@@ -57,7 +61,8 @@ class ModelShelf:
 
     A name is that of a checkpoint of `labelpilot weights`, or of a file or OpenVINO folder inside
     the model folder, and never leads out of it. Loading, hashing and downloading happen in threads
-    of their own: only `borrowed` waits. Errors of all methods: `ModelMissing`, `BadLabelConfig`.
+    of their own, and one model loads at a time: only `borrowed` waits. Errors of all methods:
+    `ModelMissing`, `BadLabelConfig`.
     """
 
     def __init__(self, settings: Settings, *, load: Load, fetch: Fetch = fetch) -> None:
@@ -65,8 +70,9 @@ class ModelShelf:
         self._load_model = load
         self._fetch = fetch
         self._lock = threading.Lock()
+        self._loading = threading.Lock()
         self._models: OrderedDict[Path, _Model] = OrderedDict()  # the last used one last
-        self._digests: dict[tuple[object, ...], Future[str]] = {}
+        self._digests: dict[State, Future[str]] = {}
         self._downloads: dict[str, Future[Path]] = {}
 
     def default(self, task: DetectorTask) -> str | None:
@@ -129,6 +135,21 @@ class ModelShelf:
             return None
         return _result(model.loaded, 0.0) if model.loaded.done() else None
 
+    def peek(self, name: str) -> Detector | None:
+        """The model if it is loaded; begins nothing. Errors also: why it could not be loaded."""
+        try:
+            path = self.find(name)
+        except ModelMissing:
+            if self.is_coming(name):
+                return None
+            raise
+        state = _state(path)
+        with self._lock:
+            model = self._models.get(path)
+        if model is None or model.state != state or not model.loaded.done():
+            return None
+        return _result(model.loaded, 0.0)
+
     def is_coming(self, name: str) -> bool:
         """Whether the model is being downloaded."""
         known = _registered(name)
@@ -155,26 +176,36 @@ class ModelShelf:
                 self._put_away()
 
     def _model(self, path: Path, users: int = 0) -> _Model:
-        """The model of a file; loading begins unless it is under way, done or failed before."""
+        """The model of a file; loading begins unless it is under way or done, or failed before."""
         state = _state(path)
         with self._lock:
             model = self._models.get(path)
-            if model is None or model.state != state:
-                model = self._models[path] = _Model(path, state)
-                _in_background(model.loaded, lambda: self._load(path))
+            may_retry = model and model.retry_at and model.retry_at <= time.monotonic()
+            if model is None or model.state != state or may_retry:
+                fresh = model = self._models[path] = _Model(path, state)
+                _in_background(fresh.loaded, lambda: self._load(fresh))
             model.users += users
             self._models.move_to_end(path)
             return model
 
-    def _load(self, path: Path) -> Detector:
-        try:
-            detector = self._load_model(path)
-        except CheckpointError as error:
-            raise ModelMissing(f"{path.name} cannot be used: {error}") from error
+    def _load(self, model: _Model) -> Detector:
+        path = model.path
+        with self._loading:
+            # Its memory is only known when it is loaded; its files are about as large.
+            with self._lock:
+                self._put_away(coming=sum(nbytes for _, nbytes, _ in model.state))
+            try:
+                detector = self._load_model(path)
+            except CheckpointError as error:
+                raise ModelMissing(f"{path.name} cannot be used: {error}") from error
+            except Exception:
+                model.retry_at = time.monotonic() + RETRY_AFTER_S
+                raise
+            with self._lock:
+                self._put_away(coming=detector.nbytes)
+                model.nbytes = detector.nbytes
         log.info("model %s: %s", detector.name, detector.task)
         log.info("its classes: %s", ", ".join(detector.labels))
-        with self._lock:
-            self._put_away(coming=detector.nbytes)
         return detector
 
     def _put_away(self, coming: int = 0) -> None:
@@ -236,7 +267,10 @@ class ModelShelf:
                 f"{_shown(name)} leads out of the model folder",
                 advice="put the model into that folder and write its name alone",
             )
-        is_here = path.is_dir() if name.endswith(OPENVINO) else path.is_file()
+        try:
+            is_here = path.is_dir() if name.endswith(OPENVINO) else path.is_file()
+        except OSError:  # a name that is too long for the disk, or a folder that is closed to us
+            is_here = False
         return path if is_here else None
 
 
@@ -256,18 +290,19 @@ def _registered(name: str) -> Weights | None:
 
 def _is_model_name(name: str) -> bool:
     is_model = name.lower().endswith(FILES) or name.endswith(OPENVINO)
-    return is_model and "\0" not in name and len(name) < 256
+    # A disk counts bytes.
+    return is_model and "\0" not in name and len(name.encode(errors="replace")) < 256
 
 
 def _lies_in(path: Path, folder: Path) -> bool:
     """Whether a path, all links followed, is inside the folder."""
     try:
         return path.resolve().is_relative_to(folder)
-    except (OSError, RuntimeError):  # a loop of links
+    except (OSError, RuntimeError, ValueError):  # a loop of links, or what is no text
         return False
 
 
-def _state(path: Path) -> tuple[object, ...]:
+def _state(path: Path) -> State:
     """What changes when a model's files do. Errors: `ModelMissing` if they just went."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     try:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -64,12 +65,38 @@ def test_no_name_leads_out_of_the_model_folder(tmp_path: Path, name: str) -> Non
 
 @pytest.mark.parametrize(
     "name",
-    ["model.pkl", "yolo12z", "", ".", "..", "models.py", "a\0.pt", "x" * 300 + ".pt", "sam_vit_b"],
+    [
+        "model.pkl",
+        "yolo12z",
+        "",
+        ".",
+        "..",
+        "models.py",
+        "a\0.pt",
+        "x" * 300 + ".pt",
+        "é" * 200 + ".pt",
+        "sam_vit_b",
+    ],
 )
 def test_what_is_no_model_is_refused(tmp_path: Path, name: str) -> None:
     models(tmp_path, "models.py")
     with pytest.raises(BadLabelConfig, match="is no model that YOLO can load"):
         shelf(tmp_path).find(name)
+
+
+@pytest.mark.parametrize("name", ["é" * 120 + ".pt", "\ud800.pt", "a.pt/b.pt"])
+def test_a_name_that_no_disk_takes_is_missing(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    found = shelf(tmp_path)
+    models(tmp_path, "a.pt")
+    for _ in range(2):
+        with pytest.raises((ModelMissing, BadLabelConfig)):
+            found.find(name)
+        monkeypatch.setattr(Path, "is_file", refuse)
 
 
 def test_a_missing_model_is_told_without_paths(tmp_path: Path) -> None:
@@ -153,6 +180,104 @@ def test_a_failed_load_is_told_and_tried_again_when_the_file_changes(tmp_path: P
     (tmp_path / "models" / "yolo11n.pt").write_bytes(b"whole at last")
     with found.borrowed("yolo11n") as detector:
         assert isinstance(detector, FakeDetector)
+
+
+def test_a_failure_that_is_not_the_file_s_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+
+    def load(path: Path) -> FakeDetector:
+        loads.append(path.name)
+        if len(loads) == 1:
+            raise MemoryError
+        return FakeDetector(())
+
+    found = shelf(tmp_path, load)
+    for _ in range(2):
+        with pytest.raises(ModelMissing, match="MemoryError"), found.borrowed("yolo11n"):
+            pass
+    assert len(loads) == 1  # not at once
+    monkeypatch.setattr("backends.yolo.shelf.RETRY_AFTER_S", 0.0)
+    os.utime(tmp_path / "models" / "yolo11n.pt", ns=(1, 1))
+    loads.clear()
+    with pytest.raises(ModelMissing, match="MemoryError"), found.borrowed("yolo11n"):
+        pass
+    with found.borrowed("yolo11n") as detector:
+        assert isinstance(detector, FakeDetector)
+    assert len(loads) == 2
+
+
+def test_a_peek_begins_nothing(tmp_path: Path) -> None:
+    load = Loader(FakeDetector(()))
+    fetched = []
+
+    def fetch(weights, folder: Path) -> Path:
+        fetched.append(weights.name)
+        raise AssertionError("not to be downloaded")
+
+    found = shelf(tmp_path, load, fetch=fetch, download_weights=True)
+    assert found.peek("yolo11n") is None
+    with pytest.raises(ModelMissing, match="labelpilot weights get yolo11s"):
+        found.peek("yolo11s")
+    with pytest.raises(BadLabelConfig):
+        found.peek("../secret.pt")
+    with found.borrowed("yolo11n"):
+        pass
+    assert found.peek("yolo11n") is load.detector
+    assert load.loads == ["yolo11n.pt"]  # the peek before it loaded nothing
+    os.utime(tmp_path / "models" / "yolo11n.pt", ns=(1, 1))
+    assert found.peek("yolo11n") is None  # another file by now
+    assert (len(load.loads), fetched) == (1, [])
+
+
+def test_a_peek_tells_why_a_model_is_not_there(tmp_path: Path) -> None:
+    def load(path: Path) -> FakeDetector:
+        raise CheckpointError("yolo11n.pt is cut off")
+
+    found = shelf(tmp_path, load)
+    with pytest.raises(ModelMissing), found.borrowed("yolo11n"):
+        pass
+    with pytest.raises(ModelMissing, match="is cut off"):
+        found.peek("yolo11n")
+
+
+def test_models_are_loaded_one_by_one(tmp_path: Path) -> None:
+    names = [f"{letter}.pt" for letter in "abcd"]
+    loading, together = [], []
+
+    def load(path: Path) -> FakeDetector:
+        loading.append(path.name)
+        together.append(len(loading))
+        time.sleep(0.02)
+        loading.remove(path.name)
+        return FakeDetector(())
+
+    found = shelf(tmp_path, load)
+    models(tmp_path, *names)
+    for name in names:
+        assert found.now(name) is None
+    for name in names:
+        with found.borrowed(name):
+            pass
+    assert together == [1, 1, 1, 1]
+
+
+def test_room_is_made_before_a_model_is_loaded(tmp_path: Path) -> None:
+    names = [f"{letter}.pt" for letter in "abc"]
+    held = []
+
+    def load(path: Path) -> FakeDetector:
+        held.append([name for name in names if found.peek(name)])
+        return FakeDetector((), nbytes=500_000)
+
+    found = shelf(tmp_path, load, yolo_memory_mb=1)
+    models(tmp_path, *names)
+    for name in names:
+        (tmp_path / "models" / name).write_bytes(name.encode() * 100_000)  # 400 kB
+        with found.borrowed(name):
+            pass
+    assert held == [[], ["a.pt"], ["b.pt"]]
 
 
 def test_the_least_used_model_leaves_but_never_one_in_use(tmp_path: Path) -> None:
