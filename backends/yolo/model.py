@@ -25,7 +25,7 @@ from backends.interface import (
 )
 from backends.settings import Settings
 from backends.weights import fetch
-from backends.yolo.labeller import Labeller, MakeTracker, Work
+from backends.yolo.labeller import Labeller, MakeTracker, Work, mask_bytes
 from backends.yolo.pipeline import SeenCache
 from backends.yolo.plan import ReadyRun, Run, plan, prepare
 from backends.yolo.report import findings_of_model, findings_of_run, lines
@@ -57,6 +57,8 @@ NOT_INSTALLED = (
 # /setup must answer within 3 s; to hash 100 MB takes a part of one.
 VERSION_WAITS_S = 2.0
 SEEN_BYTES = 100_000_000
+# Full-size masks that one answer holds until it is encoded; with more, the rest follows later.
+HELD_BYTES = 300_000_000
 
 
 def yolo_loader(settings: Settings) -> Load:
@@ -258,11 +260,11 @@ class YoloBackend:
     def _in_time(
         self, project: Project, tasks: Sequence[Task], deadline: float
     ) -> Iterator[Labelled]:
-        """What is labelled before the time is up that an answer may take."""
+        """What is labelled before the time and memory are used up that an answer may take."""
         if not tasks:
             return
         last = time.monotonic()
-        longest = 0.0
+        longest, held = 0.0, 0
         with (
             suppress(ModelLoading),
             closing(self._label(project, tasks, deadline)) as labelled,
@@ -271,8 +273,9 @@ class YoloBackend:
                 yield one
                 now = time.monotonic()
                 longest, last = max(longest, now - last), now
+                held += mask_bytes(one)
                 # Batches double at first: the next may take twice the longest.
-                if now + 2 * longest > deadline:
+                if now + 2 * longest > deadline or held > HELD_BYTES:
                     return
 
     def _pending(self, project: Project, version: str, tasks: Sequence[Task]) -> Collection[int]:
@@ -314,7 +317,7 @@ class YoloBackend:
         if not ids:
             return
         if self.background is None:
-            log.warning("%d tasks were left out for want of time: ask again", len(ids))
+            log.warning("%d tasks were left out for want of time or memory: ask again", len(ids))
             return
         try:
             self.background.prelabel(project, version, ids)

@@ -272,6 +272,25 @@ def test_what_takes_too_long_follows_in_the_background(tmp_path: Path) -> None:
     assert background.asked == set(ids)  # not all that wait of a large project
 
 
+def test_masks_beyond_the_memory_of_an_answer_follow_in_the_background(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backends.yolo.model.HELD_BYTES", 4 * PIXELS[..., 0].nbytes)
+    seen = replace(box("person", 0.9), outline=Outline(np.ones((6, 10), np.float32), 100, 60))
+    background = FakeBackground()
+    yolo = backend(
+        tmp_path,
+        FakeDetector((seen,), task=DetectorTask.SEGMENT),
+        images=FakeImages({str(number): PIXELS for number in range(20)}),
+        background=background,
+    )
+    xml = f"""{IMAGE}<BrushLabels name="m" toName="image" model_path="yolo11n.pt">
+    <Label value="person"/></BrushLabels>"""
+    found = yolo.predict(project(xml), tasks(*map(str, range(20))), None)
+    assert [one is not None for one in found] == [True] * 5 + [False] * 15
+    assert background.left == [(yolo.version(project(xml)), list(range(6, 21)))]
+
+
 def test_while_the_model_loads_all_is_left_for_the_background(tmp_path: Path) -> None:
     background, load = FakeBackground(), Loader(FakeDetector(SEEN))
     load.may_load.clear()
