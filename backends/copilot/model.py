@@ -30,6 +30,9 @@ class PrelabellingBackend(Backend, Protocol):
     def fills(self, config: LabelConfig) -> bool:
         """Whether there is a control to fill, model or not."""
 
+    def check(self, config: LabelConfig, *, load: bool = True) -> Sequence[str]:
+        """As any backend's; begins to load models that it judges, unless not `load`."""
+
 
 class Copilot:
     """Sends prompts to the segmenter, the rest to the pre-labeller; tells both of every event."""
@@ -52,11 +55,14 @@ class Copilot:
         """The versions of both."""
         return [*self._segmenter.versions(), *self._prelabeller.versions()]
 
-    def check(self, config: LabelConfig) -> Sequence[str]:
-        """What keeps clicks or pre-labels from working; a project may want only one of them."""
+    def check(self, config: LabelConfig, *, load: bool = True) -> Sequence[str]:
+        """What keeps clicks or pre-labels from working; a project may want only one of them.
+
+        Begins to load the models of pre-labels, unless not `load`.
+        """
         prompts, fills = prompt_controls(config), self._prelabeller.fills(config)
         clicks = self._segmenter.check(config) if prompts or not fills else ()
-        labels = self._prelabeller.check(config) if fills or not prompts else ()
+        labels = self._prelabeller.check(config, load=load) if fills or not prompts else ()
         return [*clicks, *labels]
 
     def predict(

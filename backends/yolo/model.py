@@ -163,10 +163,13 @@ class YoloBackend:
         """Whether there is a control to fill, model or not."""
         return bool(self._targets(config).targets)
 
-    def check(self, config: LabelConfig, *, wait_s: float = 0.0) -> Sequence[str]:
+    def check(
+        self, config: LabelConfig, *, wait_s: float = 0.0, load: bool = True
+    ) -> Sequence[str]:
         """What is not pre-labelled and why, one sentence with its cure each.
 
-        Begins to load the models; one that is not loaded after `wait_s` is not judged yet.
+        Begins to load the models, unless not `load`; one that is not loaded after `wait_s` is not
+        judged yet.
         """
         found = self._targets(config)
         problems = list(found.findings)
@@ -174,7 +177,7 @@ class YoloBackend:
             problems.append(NOT_INSTALLED)
         for run in self._runs(config):
             try:
-                detector = self._loaded(run.model, wait_s)
+                detector = self._loaded(run.model, wait_s, load=load)
             except LabelpilotError as error:
                 problems.append(findings_of_model(run, error))
                 continue
@@ -182,12 +185,16 @@ class YoloBackend:
                 problems += findings_of_run(run, detector)
         return list(dict.fromkeys(problems))
 
-    def describe(self, project: Project, *, wait_s: float = 0.0) -> Sequence[str]:
+    def describe(
+        self, project: Project, *, wait_s: float = 0.0, load: bool = True
+    ) -> Sequence[str]:
         """A line for each control: its model, and which class goes to which label.
 
-        A model that is not loaded after `wait_s` says so.
+        Models as in `check`; of one that is not loaded the line says so.
         """
-        return lines(self._runs(project.config), lambda model: self._loaded(model, wait_s))
+        return lines(
+            self._runs(project.config), lambda model: self._loaded(model, wait_s, load=load)
+        )
 
     def notify(self, event: AnnotationEvent) -> None:
         """YOLO does not learn from annotations."""
@@ -375,9 +382,9 @@ class YoloBackend:
             self._named.add(version)
         return version
 
-    def _loaded(self, model: str, wait_s: float) -> Detector | None:
-        """The model; None while it is on its way. Errors: `ModelMissing`, `BadLabelConfig`."""
-        found = self._shelf.now(model)
+    def _loaded(self, model: str, wait_s: float, *, load: bool) -> Detector | None:
+        """The model; None while it is not loaded. Errors: `ModelMissing`, `BadLabelConfig`."""
+        found = self._shelf.now(model) if load else self._shelf.peek(model)
         if found is not None or wait_s <= 0:
             return found
         with self._shelf.borrowed(model, wait_s=wait_s) as detector:

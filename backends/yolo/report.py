@@ -16,7 +16,7 @@ Loaded = Callable[[str], Detector | None]
 def lines(runs: Sequence[Run], loaded: Loaded) -> list[str]:
     """A line for each control: its model, and which class goes to which label.
 
-    `loaded(model)` gives the model, None while it is on its way.
+    `loaded(model)` gives the model, None while it is not loaded.
     """
     found: list[str] = []
     for run in runs:
@@ -26,10 +26,7 @@ def lines(runs: Sequence[Run], loaded: Loaded) -> list[str]:
             found += [f"{target} ← {run.model[:80]}: {error}" for target in run.targets]
             continue
         if detector is None:
-            found += [
-                f"{target} ← {run.model[:80]}: is being loaded or downloaded"
-                for target in run.targets
-            ]
+            found += [f"{target} ← {run.model[:80]}: not loaded yet" for target in run.targets]
             continue
         filled = {id(one.target): one for one in prepare(run, detector).fillings}
         for target in run.targets:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backends.copilot.model import Copilot
 from backends.errors import BadLabelConfig, MediaError, ModelMissing, StateError
 from backends.interface import Interaction, PlacedTrack, Task
 from backends.label_studio.results import encode_prediction
@@ -575,9 +576,45 @@ def test_check_may_wait_for_the_model(tmp_path: Path) -> None:
     yolo, asked = backend(tmp_path, load=load), project(xml)
     load.may_load.clear()
     assert yolo.check(asked.config) == []
-    assert "is being loaded or downloaded" in yolo.describe(asked)[0]
+    assert "not loaded yet" in yolo.describe(asked)[0]
     load.may_load.set()
     assert "stays empty" in yolo.check(asked.config, wait_s=20)[0]
+
+
+class Segmenter:
+    """Has nothing against any label config."""
+
+    def check(self, config) -> list[str]:
+        return []
+
+
+def test_a_look_at_the_status_loads_and_downloads_nothing(tmp_path: Path) -> None:
+    load, fetched = Loader(FakeDetector(SEEN)), []
+    yolo = backend(
+        tmp_path,
+        load=load,
+        settings={"download_weights": True},
+        fetch=lambda weights, folder: fetched.append(weights.name),
+    )
+    asked = project(
+        BOXES
+        + """<PolygonLabels name="p" toName="image" model_path="yolo11n-seg">
+    <Label value="Car"/></PolygonLabels>"""
+    )
+
+    def looked_at() -> tuple[list[str], list[str]]:
+        copilot = Copilot(segmenter=Segmenter(), prelabeller=yolo)
+        assert copilot.check(asked.config, load=False) == yolo.check(asked.config, load=False)
+        return list(yolo.describe(asked, load=False)), list(yolo.check(asked.config, load=False))
+
+    (boxes, polygons), (problem,) = looked_at()
+    assert boxes.endswith('name="box"> ← yolo11n: not loaded yet')
+    assert "labelpilot weights get yolo11n-seg" in polygons
+    assert "labelpilot weights get yolo11n-seg" in problem
+    assert yolo.wait(project(BOXES))
+    (boxes, _), _ = looked_at()
+    assert "yolo11n (detect): " in boxes
+    assert (load.loads, fetched) == (["yolo11n.pt"], [])
 
 
 def test_without_ultralytics_nothing_is_tried_and_the_cure_is_told(
