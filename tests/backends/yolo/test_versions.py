@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,6 +101,28 @@ def test_all_models_are_hashed_at_once_and_waited_for_together(
     assert version_of(runs, never, settings(tmp_path), wait_s=2.0) == NOT_YET
     assert clock.now == 2.0
     assert set(never.begun) == {"quick.pt", "slow.pt"}
+
+
+def test_models_are_loaded_within_one_deadline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, waits = Clock(), []
+
+    @contextmanager
+    def borrowed(self: object, name: str, *, wait_s: float) -> Iterator[FakeDetector]:
+        waits.append(wait_s)
+        clock.now += 400
+        yield FakeDetector(())
+
+    given = settings(tmp_path)
+    for name in ("quick", "slow"):
+        (given.model_path / f"{name}.pt").write_bytes(name.encode())
+    monkeypatch.setattr("backends.yolo.model.time", clock)
+    monkeypatch.setattr(shelf.ModelShelf, "borrowed", borrowed)
+    yolo = YoloBackend(settings=given, images=FakeImages(), videos=FakeVideos())
+    until(lambda: yolo.version(TWO_MODELS) != NOT_YET)  # hashed
+    assert list(yolo.label(TWO_MODELS, [])) == []
+    assert waits == [600.0, 200.0]
 
 
 IMAGE = '<Image name="i" value="$i"/>'
