@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from backends.errors import BadLabelConfig
 from backends.interface import Control, LabelConfig, Medium
-from backends.label_studio.config import labels_control
 from backends.label_studio.label_xml import attribute
 from backends.yolo.parameters import (
     Parameters,
@@ -96,9 +95,10 @@ def find_targets(config: LabelConfig, *, min_score: float) -> Targets:
     """What to fill; a control with a bad attribute costs none but itself."""
     findings: list[str] = []
     targets: list[Target] = []
+    partners = _partners(config)
     for control, medium, kind in _served(config):
         try:
-            target = _target(config, control, medium, kind, min_score)
+            target = _target(partners, control, medium, kind, min_score)
             problem = _emptiness(target) if target else ""
         except BadLabelConfig as error:
             findings.append(f"{error.message}: it is not pre-labelled; {error.advice}.")
@@ -122,17 +122,20 @@ def _served(config: LabelConfig) -> list[tuple[Control, Medium, Kind]]:
         if medium is not None and kind is not None and not is_per_region:
             found.append((control, medium, kind))
     claimed = {name for control, _, kind in found for name in _claims(control, kind)}
-    results = [
-        served
-        for served in found
-        if not is_prompt_tool(served[0])
-        and (served[0].name not in claimed or attribute(served[0], "model_path"))
+    is_result = [
+        not is_prompt_tool(control)
+        and (control.name not in claimed or attribute(control, "model_path") != "")
+        for control, _, _ in found
     ]
     answered = {
-        control.to_name for control, _, kind in results if kind not in (Kind.CLASS, Kind.TRACK)
+        control.to_name
+        for (control, _, kind), is_one in zip(found, is_result, strict=True)
+        if is_one and kind not in (Kind.CLASS, Kind.TRACK)
     }
     return [
-        served for served in found if served in results or _may_answer(served, answered, claimed)
+        served
+        for served, is_one in zip(found, is_result, strict=True)
+        if is_one or _may_answer(served, answered, claimed)
     ]
 
 
@@ -159,36 +162,55 @@ def _claims(control: Control, kind: Kind) -> list[str]:
     return [f"{control.name}_bbox"] if kind == Kind.POINTS else []
 
 
+@dataclass(frozen=True)
+class _Partners:
+    """Controls that others may work with; by the object that they are for, the first of each."""
+
+    labels: Mapping[str, Control]
+    rectangles: Mapping[tuple[str, str], Control]  # also by their name
+    skipped_rectangles: Mapping[str, Control]
+
+
+def _partners(config: LabelConfig) -> _Partners:
+    labels: dict[str, Control] = {}
+    rectangles: dict[tuple[str, str], Control] = {}
+    skipped: dict[str, Control] = {}
+    for control in config.controls:
+        if control.tag == "Labels":
+            labels.setdefault(control.to_name, control)
+        elif control.tag == "RectangleLabels":
+            rectangles.setdefault((control.to_name, control.name), control)
+            if is_skipped(control):
+                skipped.setdefault(control.to_name, control)
+    return _Partners(labels, rectangles, skipped)
+
+
 def _target(
-    config: LabelConfig, control: Control, medium: Medium, kind: Kind, min_score: float
+    partners: _Partners, control: Control, medium: Medium, kind: Kind, min_score: float
 ) -> Target | None:
     parameters = read_parameters(control, min_score=min_score)
     if parameters.skip:
         return None
-    labels = _labels_of(config, control)
+    labels = _labels_of(partners, control)
     if kind == Kind.BOX and parameters.rotated:
         kind = Kind.ROTATED_BOX
-    boxes = _boxes_around(config, control) if kind == Kind.POINTS and parameters.add_boxes else None
+    boxes = (
+        _boxes_around(partners, control) if kind == Kind.POINTS and parameters.add_boxes else None
+    )
     return Target(control, medium, kind, labels, parameters, boxes)
 
 
-def _labels_of(config: LabelConfig, control: Control) -> Control:
+def _labels_of(partners: _Partners, control: Control) -> Control:
     """The control itself if it has labels, else the first `<Labels>` for the same object."""
     if control.tag.endswith("Labels") or control.tag in ("Choices", "Taxonomy"):
         return control
-    return labels_control(config, control, None) or control
+    return partners.labels.get(control.to_name, control)
 
 
-def _boxes_around(config: LabelConfig, points: Control) -> Control | None:
+def _boxes_around(partners: _Partners, points: Control) -> Control | None:
     """`<name>_bbox`, else rectangles that no model fills otherwise (`model_skip`)."""
-    rectangles = [
-        control
-        for control in config.controls
-        if control.tag == "RectangleLabels" and control.to_name == points.to_name
-    ]
-    own = [control for control in rectangles if control.name == f"{points.name}_bbox"]
-    skipped = [control for control in rectangles if is_skipped(control)]
-    return next(iter(own + skipped), None)
+    own = partners.rectangles.get((points.to_name, f"{points.name}_bbox"))
+    return own or partners.skipped_rectangles.get(points.to_name)
 
 
 def _emptiness(target: Target) -> str | None:

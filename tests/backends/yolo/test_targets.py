@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from backends.interface import Control
 from backends.yolo.targets import Kind, find_targets
 from tests.backends.yolo.fakes import project
 
@@ -135,3 +138,29 @@ def test_a_bad_attribute_costs_only_its_control() -> None:
     xml = IMAGE + tag("a", 'model_iou="x"') + tag("b")
     assert names(xml) == ["b"]
     assert len(found(xml).findings) == 1
+
+
+def test_thousands_of_controls_are_not_compared_with_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Controls(tuple):
+        walks = 0
+
+        def __iter__(self):
+            Controls.walks += 1
+            return super().__iter__()
+
+    def refuse(self: Control, other: object) -> bool:
+        raise AssertionError("a comparison of all with all")
+
+    monkeypatch.setattr(Control, "__eq__", refuse)
+    config = project(
+        IMAGE
+        + "".join(tag(f"r{index}") for index in range(50))
+        + "".join(f'<Rectangle name="p{index}" toName="image"/>' for index in range(50))
+        + "".join(tag(f"k{index}", kind="KeyPointLabels") for index in range(50))
+        + f'<Labels name="l" toName="image">{LABEL}</Labels>'
+    ).config
+    many = replace(config, controls=Controls(config.controls))
+    assert len(find_targets(many, min_score=0.5).targets) == 150
+    assert Controls.walks < 10
