@@ -167,7 +167,7 @@ def _points(
             Region(label, Point(_within(x, size_px[0]), _within(y, size_px[1])), min(score, 1.0)),
             target.control.name,
             parent=parent,
-            width_percent=parameters.point_size_px / size_px[0] * 100,
+            width_percent=min(parameters.point_size_px / size_px[0] * 100, 100.0),
         )
 
 

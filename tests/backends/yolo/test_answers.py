@@ -136,6 +136,12 @@ def test_points_hang_on_their_box() -> None:
     assert hand.region.shape == Point(100, 30)  # on the image
 
 
+def test_a_point_is_never_wider_than_its_image() -> None:
+    wide = POINTS.replace('model_point_size="2"', 'model_point_size="1000"')
+    found = placed(filling(wide, DetectorTask.POSE), PERSON)
+    assert [one.width_percent for one in found] == [100.0, 100.0]
+
+
 def test_points_without_a_box_for_them() -> None:
     for xml in (POINTS, POINTS + around_box("dog")):
         found = placed(filling(xml, DetectorTask.POSE), PERSON)
