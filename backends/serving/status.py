@@ -65,8 +65,8 @@ def _project(services: Services, key: str, host: str, label_config: str) -> Proj
         return ProjectRow(
             key,
             host,
-            [*mapping, *services.yolo.describe(project)],
-            list(services.copilot.check(project.config)),
+            [*mapping, *services.yolo.describe(project, load=False)],
+            list(services.copilot.check(project.config, load=False)),
         )
     except LabelpilotError as error:
         return ProjectRow(key, host, [], [str(error)])
