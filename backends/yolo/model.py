@@ -115,7 +115,8 @@ class YoloBackend:
         )
         self._named = NamedVersions()
         self._late_lock = threading.Lock()
-        self._late: dict[str, list[Task]] = {}  # by project, left until their version is known
+        # By project and task id, left until their version is known.
+        self._late: dict[str, dict[int | None, Task]] = {}
 
     def version(self, project: Project | None) -> str:
         """A hash over weights, label config and settings; one for all projects without models.
@@ -299,20 +300,21 @@ class YoloBackend:
         log.info("%d tasks wait for their model", len(tasks))
         with self._late_lock:
             is_waited_for = project.key in self._late
-            self._late.setdefault(project.key, []).extend(tasks)
+            late = self._late.setdefault(project.key, {})
+            late.update((task.id, task) for task in tasks)
         if not is_waited_for:
             threading.Thread(
                 target=self._leave_late, args=(project,), name="yolo-late", daemon=True
             ).start()
 
     def _leave_late(self, project: Project) -> None:
-        version, problem = "", ""
+        version, problem = NOTHING, "no model fills a control"
         try:
             version = self.wait(project)
-        except LabelpilotError as error:
-            problem = str(error)
+        except Exception as error:  # noqa: BLE001 - or nothing of the project were left again
+            problem = str(error) if isinstance(error, LabelpilotError) else type(error).__name__
         with self._late_lock:
-            tasks = {task.id: task for task in self._late.pop(project.key)}
+            tasks = self._late.pop(project.key)
         if is_stored(version):
             self._leave(project, version, list(tasks.values()))
         else:

@@ -236,6 +236,24 @@ def test_a_job_can_wait_for_the_version_that_counts(tmp_path: Path) -> None:
         yolo.wait(project(BOXES))
 
 
+def test_what_waits_for_a_model_that_does_not_come_is_told_of(tmp_path: Path, caplog) -> None:
+    may_fail, background = threading.Event(), FakeBackground()
+
+    def fetch(weights, folder: Path) -> Path:
+        assert may_fail.wait(20)
+        raise ModelMissing("there is no network")
+
+    yolo = backend(
+        tmp_path, settings={"download_weights": True}, fetch=fetch, background=background
+    )
+    (tmp_path / "models" / "yolo11n.pt").unlink()
+    for _ in range(3):  # people ask again
+        assert yolo.predict(project(BOXES), tasks("a.jpg", "a.jpg"), None) == [None, None]
+    may_fail.set()
+    until(lambda: "2 tasks are not pre-labelled: there is no network" in caplog.text)
+    assert background.left == []
+
+
 def test_a_download_that_failed_is_not_repeated(tmp_path: Path) -> None:
     tries = []
 
