@@ -47,6 +47,15 @@ def locked(engine: sa.Engine, job_id: str, *, works: bool = False) -> Iterator[s
         yield connection
 
 
+def clock(connection: sa.Connection) -> float:
+    """Seconds since 1970 by the one clock that all workers share: SQLite is of one machine."""
+    if connection.dialect.name != "postgresql":
+        return time.time()
+    return float(
+        connection.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).scalar_one()
+    )
+
+
 def insert(connection: sa.Connection, table: sa.Table) -> Any:
     """INSERT with ON CONFLICT, which both databases know, each in its dialect."""
     on_postgres = connection.dialect.name == "postgresql"
@@ -90,13 +99,13 @@ def add_tasks(
 
 def add_turn(
     connection: sa.Connection, job_id: str, kind: TurnKind, turn_id: str | None = None
-) -> None:
-    """A turn that waits for DBOS."""
+) -> str:
+    """A turn that waits for DBOS; its id."""
+    turn_id = turn_id or uuid.uuid4().hex
     connection.execute(
-        sa.insert(TURNS).values(
-            id=turn_id or uuid.uuid4().hex, job_id=job_id, kind=kind, state=TurnState.NEW
-        )
+        sa.insert(TURNS).values(id=turn_id, job_id=job_id, kind=kind, state=TurnState.NEW)
     )
+    return turn_id
 
 
 def held(connection: sa.Connection, turn: Turn) -> None:

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 1.0  # for new turns, while there is work
 _IDLE_LOOK_EVERY_S = 5.0
+_FAILURES_COUNT_FOR_S = 600.0
 
 
 class Jobs:
@@ -71,12 +72,17 @@ class Jobs:
     def prelabel(self, project: Project, version: str, task_ids: Sequence[int]) -> None:
         """Have tasks labelled and their predictions stored; those under way already are left so.
 
+        What failed a moment ago is left too, or each view of its task would fetch it again.
         Returns at once. Errors: `StateError`.
         """
-        parts = list(pages(sorted(set(task_ids)), turn_size(len(task_ids))))
-        if not parts:
-            return
         try:
+            failed = self._store.failed_lately(
+                project.key, version, task_ids, within_s=_FAILURES_COUNT_FOR_S
+            )
+            ids = sorted(set(task_ids) - failed)
+            parts = list(pages(ids, turn_size(len(ids))))
+            if not parts:
+                return
             job_id = self._store.unfinished(project.key, version, None)
             if job_id is None or not self._store.add(job_id, parts):
                 self._store.create(project, version, None, parts)
@@ -146,14 +152,15 @@ class Jobs:
                 if worker is not None:
                     worker.tick()
                 told = ""
-            except (LabelpilotError, SQLAlchemyError) as error:
+            except Exception as error:  # whatever it is: it may be over in a moment
+                log.debug("keeping background work going", exc_info=True)
                 said = str(error) if isinstance(error, LabelpilotError) else type(error).__name__
                 if said != told:
                     log.warning("background work does not go on: %s", said)
                 told = said
             self._wake.wait(_LOOK_EVERY_S if worker else _IDLE_LOOK_EVERY_S)
         if worker is not None:
-            with suppress(SQLAlchemyError):
+            with suppress(Exception):  # others see that it is gone
                 worker.close()
 
 

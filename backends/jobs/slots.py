@@ -7,7 +7,7 @@ folder, which the system takes back when the process ends, however it ends.
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import socket
 import uuid
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from typing import IO
 
 try:
     import fcntl
-except ImportError:  # not on Windows: there a name is new each time, and others take over
+except ImportError:  # not on Windows: there, as without locks, a name is new each time
     fcntl = None  # type: ignore[assignment]
 
 
@@ -26,18 +26,22 @@ class Slot:
 
     def __init__(self, folder: Path, *, fixed: str | None = None) -> None:
         self._folder, self._lock = folder, None
-        # Two data folders of one machine may share a database.
-        place = hashlib.blake2b(str(folder.resolve()).encode(), digest_size=3).hexdigest()
-        self._prefix = f"{socket.gethostname()}-{place}"
-        if fixed is not None or fcntl is None:
-            self.name = fixed or f"{self._prefix}-{uuid.uuid4().hex[:8]}"
+        if fixed is not None:
+            self.name = fixed
             return
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for number in count():
-            self._lock = _lock(folder / f"{number}.lock")
-            if self._lock is not None:
-                self.name = f"{self._prefix}-{number}"
-                return
+        # Machines that share a database may have one name and one path, as containers do.
+        self._prefix = f"{socket.gethostname()}-{_folder_id(folder)}"
+        try:
+            numbers = count() if fcntl is not None else ()
+            for number in numbers:
+                self._lock = _lock(folder / f"{number}.lock")
+                if self._lock is not None:
+                    self.name = f"{self._prefix}-{number}"
+                    return
+        except _NoLocks:
+            pass
+        self.name = f"{self._prefix}-{uuid.uuid4().hex[:8]}"
 
     def orphans(self) -> Iterator[str]:
         """Names of this machine that no process holds; each is held while it is looked at."""
@@ -55,12 +59,34 @@ class Slot:
             self._lock.close()
 
 
+class _NoLocks(Exception):
+    """The file system has no locks."""
+
+
 def _lock(path: Path) -> IO[bytes] | None:
     """The file, open and locked, or None if another process, or this one, holds it."""
     file = path.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         file.close()
-        return None
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+            return None
+        raise _NoLocks from error
     return file
+
+
+def _folder_id(folder: Path) -> str:
+    """A random name that the folder keeps."""
+    path = folder / "id"
+    if not path.exists():
+        mine = folder / f"{uuid.uuid4().hex}.new"
+        mine.write_text(uuid.uuid4().hex[:8])
+        try:
+            path.hardlink_to(mine)  # unlike a rename, it leaves another process's alone
+        except FileExistsError:
+            pass
+        except OSError:
+            mine.replace(path)
+        mine.unlink(missing_ok=True)
+    return path.read_text()

@@ -16,6 +16,7 @@ from backends.jobs.changes import (
     AT_ONCE,
     add_tasks,
     add_turn,
+    clock,
     end,
     end_if_done,
     forget_old,
@@ -120,6 +121,27 @@ class JobStore:
             ).all()
         return [(row.task_id, row.reason) for row in rows]
 
+    def failed_lately(
+        self, project_key: str, version: str, ids: Collection[int], *, within_s: float
+    ) -> set[int]:
+        """Those of `ids` that failed in the last `within_s`."""
+        with self.engine.connect() as connection:
+            since = clock(connection) - within_s
+            return {
+                task_id
+                for some in pages(sorted(ids), AT_ONCE)
+                for task_id in connection.execute(
+                    sa.select(FAILURES.c.task_id)
+                    .join(JOBS, JOBS.c.id == FAILURES.c.job_id)
+                    .where(
+                        JOBS.c.project_key == project_key,
+                        JOBS.c.version == version,
+                        FAILURES.c.task_id.in_(some),
+                        FAILURES.c.failed_at > since,
+                    )
+                ).scalars()
+            }
+
     def failure_reasons(self, job_id: str) -> list[tuple[str, int]]:
         """(reason, how often), the commonest first."""
         times = sa.func.count().label("times")
@@ -193,8 +215,8 @@ class JobStore:
 
     def seen(self, name: str, *, dead_after_s: float) -> list[str]:
         """Note that a worker lives; those that were not seen for long."""
-        now = time.time()
         with self.engine.begin() as connection:
+            now = clock(connection)
             connection.execute(
                 insert(connection, WORKERS)
                 .values(executor_id=name, seen_at=now)

@@ -37,7 +37,19 @@ JOBS = sa.Table(
     sa.Column("updated_at", sa.Float, nullable=False),
     sa.Column("finished_at", sa.Float),
 )
-# A turn is what one worker takes at a time: a page of task ids to list, or some tasks to label.
+# A turn is what one worker takes at a time: a job's listing, or some tasks to label.
+#
+# - `attempt` counts workflows: DBOS does (turn, attempt) once. A turn that somebody must do anew
+#   gets the next attempt and is NEW again. Two ways lead there: `put_back`, by the worker itself
+#   (it stops, or what it needs is away), and `take_back`, by others when that worker is dead.
+# - `owner` is who began it last. Whoever finds another one there has lost the turn, and notes
+#   nothing any more.
+# - `starts` counts beginnings without a task done since: those whose worker died. From the third
+#   on the turn is halved, so that an image that kills workers is found alone. Progress, and a
+#   `put_back`, set it to 0; a `take_back` leaves it.
+# - `delays` counts the `put_back`s in a row that were for want of something (Label Studio, a model,
+#   the database); each is longer than the one before, and after twenty the job ends.
+# - `take_away` takes tasks out of a turn when they are done; the next worker does those left.
 TURNS = sa.Table(
     "job_turns",
     METADATA,
@@ -72,6 +84,7 @@ FAILURES = sa.Table(
     sa.Column("job_id", sa.String(32), primary_key=True),
     sa.Column("task_id", sa.Integer, primary_key=True),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("failed_at", sa.Float, nullable=False),
 )
 WORKERS = sa.Table(
     "job_workers",

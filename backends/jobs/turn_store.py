@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,6 +10,8 @@ import sqlalchemy as sa
 from backends.jobs.changes import (
     AT_ONCE,
     add_tasks,
+    add_turn,
+    clock,
     end_if_done,
     held,
     insert,
@@ -44,7 +45,7 @@ class TurnStore:
         with self._engine.connect() as connection:
             rows = connection.execute(
                 sa.select(TURNS.c.id, TURNS.c.attempt)
-                .where(TURNS.c.state == TurnState.NEW, TURNS.c.not_before <= time.time())
+                .where(TURNS.c.state == TurnState.NEW, TURNS.c.not_before <= clock(connection))
                 .limit(limit)
             ).all()
         return [(row.id, row.attempt) for row in rows]
@@ -129,6 +130,18 @@ class TurnStore:
                 ).scalars()
             )
 
+    def split(self, turn: Turn, ids: Sequence[int]) -> None:
+        """Make a turn of its own of these tasks. Errors: `Lost`."""
+        with locked(self._engine, turn.job.id) as connection:
+            held(connection, turn)
+            turn_id = add_turn(connection, turn.job.id, TurnKind.LABEL)
+            for some in pages(ids, AT_ONCE):
+                connection.execute(
+                    sa.update(TASKS)
+                    .where(TASKS.c.turn_id == turn.id, TASKS.c.task_id.in_(some))
+                    .values(turn_id=turn_id)
+                )
+
     def listed_to(self, turn: Turn) -> tuple[int, int]:
         """(the last task id that was listed, how many tasks were)."""
         finished = JOBS.c.stored + JOBS.c.skipped + JOBS.c.failed
@@ -186,12 +199,14 @@ class TurnStore:
                 .where(JOBS.c.id == job_id)
                 .values({name: JOBS.c[name] + count for name, count in counts.items()})
             )
-            connection.execute(sa.update(TURNS).where(TURNS.c.id == turn.id).values(starts=0))
+            if any(counts.values()):
+                connection.execute(sa.update(TURNS).where(TURNS.c.id == turn.id).values(starts=0))
             known = connection.execute(
                 sa.select(sa.func.count()).where(FAILURES.c.job_id == job_id)
             ).scalar_one()
+            now = clock(connection)
             rows = [
-                {"job_id": job_id, "task_id": task_id, "reason": reason}
+                {"job_id": job_id, "task_id": task_id, "reason": reason, "failed_at": now}
                 for task_id, reason in list(failed.items())[: max(0, _MOST_FAILURES - known)]
             ]
             if rows:
@@ -217,7 +232,7 @@ class TurnStore:
                     attempt=TURNS.c.attempt + 1,
                     starts=0,
                     delays=TURNS.c.delays + 1 if delay_s else 0,
-                    not_before=time.time() + delay_s,
+                    not_before=clock(connection) + delay_s,
                     owner=None,
                 )
             )

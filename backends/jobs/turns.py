@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from functools import partial
 from typing import TypeVar
@@ -25,19 +25,13 @@ from backends.jobs.tables import PrelabelOptions, State, Turn, TurnKind, config_
 from backends.jobs.uploads import Patience, Stopped, Uploads, landed
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.results import encode_prediction
-from backends.label_studio.tasks import (
-    delete_doubles,
-    ids_without,
-    pages,
-    read_project,
-    tasks_without,
-)
+from backends.label_studio.tasks import existing, ids_without, pages, read_project, tasks_without
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PAGE = 1_000
-_MOST_STARTS = 5  # a turn that kills its worker again and again
+_SUSPECT_STARTS, _MOST_STARTS = 3, 5  # a turn that kills its worker again and again
 _MOST_DELAYS = 20
 FIRST_DELAY_S, _LONGEST_DELAY_S = 30.0, 900.0
 _FRAMES_EVERY_S = 1.0
@@ -92,12 +86,13 @@ class Turns:
         """The turn's work. Errors: `Lost`, `Stopped`, and those of the database."""
         job = turn.job
         try:
-            if turn.starts > _MOST_STARTS:
-                self._give_up(turn)
-            elif turn.kind is TurnKind.LIST:
-                self._list(turn, job.options or PrelabelOptions())
+            if turn.kind is TurnKind.LABEL:
+                if turn.starts < _SUSPECT_STARTS or self._halve(turn):
+                    self._label(turn)
+            elif turn.starts > _MOST_STARTS:
+                self._end(turn, State.FAILED, f"listing tasks ended {_MOST_STARTS} workers")
             else:
-                self._label(turn)
+                self._list(turn, job.options or PrelabelOptions())
         except (Lost, Stopped, SQLAlchemyError):
             raise
         except Superseded as error:
@@ -152,7 +147,7 @@ class Turns:
         ids = self._store.turns.task_ids(turn)
         project = self._project(turn)
         self._still_valid(turn, project)
-        tasks, sent = self._left(turn, ids)
+        tasks, sent, there = self._left(turn, ids)
         uploads = Uploads(
             turn,
             store=self._store,
@@ -165,6 +160,8 @@ class Turns:
         )
         progress = self._progress(turn)
         with closing(uploads):
+            for task_id in there:
+                uploads.land(task_id)
             labelled = self._prelabeller.label(project, tasks, progress=progress)
             try:
                 for one in labelled:
@@ -181,8 +178,12 @@ class Turns:
         found, _ = self._patience(turn)(lambda: read_project(self._client(turn), number))
         return Project(turn.job.project_key, found.config)
 
-    def _left(self, turn: Turn, ids: Sequence[int]) -> tuple[list[Task], frozenset[int]]:
-        """Those of `ids` that lack a prediction, and those of which one was sent before."""
+    def _left(
+        self, turn: Turn, ids: Sequence[int]
+    ) -> tuple[list[Task], Collection[int], Collection[int]]:
+        """Those of `ids` that lack a prediction, those of which one was sent before, and those of
+        these that have it.
+        """
         job, patiently = turn.job, self._patience(turn)
 
         def look() -> list[Task]:
@@ -195,12 +196,13 @@ class Turns:
             self._store.tell(job.id, "looks what has become of predictions that were sent before")
         tasks = landed(look, sent, self._stopping)
         left = {task.id for task in tasks}
-        for task_id in sent - left:  # perhaps twice already
-            patiently(partial(delete_doubles, self._client(turn), task_id, job.version))
+        gone_or_there = [one for one in sent if one not in left]
+        there = patiently(lambda: existing(self._client(turn), job.project_id, gone_or_there))
         if sent:
             self._store.tell(job.id, "")
-        self._store.turns.note(turn, skipped=[one for one in ids if one not in left])
-        return tasks, sent
+        rest = [one for one in ids if one not in left and one not in there]
+        self._store.turns.note(turn, skipped=rest)
+        return tasks, sent, there
 
     def _take(self, uploads: Uploads, one: Labelled, project: Project) -> None:
         task_id = one.task.id
@@ -267,12 +269,20 @@ class Turns:
         self._store.turns.put_back(turn, delay_s=delay_s)
         self._store.tell(turn.job.id, note)
 
-    def _give_up(self, turn: Turn) -> None:
-        if turn.kind is TurnKind.LIST:
-            self._end(turn, State.FAILED, f"listing tasks ended {_MOST_STARTS} workers")
-            return
-        reason = f"not labelled: {_MOST_STARTS} workers ended while they were at it or near it"
-        self._store.turns.note(turn, failed=dict.fromkeys(self._store.turns.task_ids(turn), reason))
+    def _halve(self, turn: Turn) -> bool:
+        """Leave half of a turn that ended its workers to another turn: one bad image is found so,
+        and costs no other. False if it was that image alone, too often.
+        """
+        ids = self._store.turns.task_ids(turn)
+        if len(ids) > 1:
+            self._store.turns.split(turn, ids[len(ids) // 2 :])
+            self._sent()
+            return True
+        if turn.starts <= _MOST_STARTS:
+            return True
+        reason = f"not labelled: {_MOST_STARTS} workers ended while they were at it"
+        self._store.turns.note(turn, failed=dict.fromkeys(ids, reason))
+        return False
 
     def _end(self, turn: Turn, state: State, note: str) -> None:
         log.warning("pre-labelling of project %s ended: %s", turn.job.project_key, note)

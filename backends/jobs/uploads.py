@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from backends.jobs.store import JobStore
 from backends.jobs.tables import Turn
 from backends.label_studio.tasks import (
     delete_doubles,
-    delete_predictions,
+    delete_older,
     existing,
     import_predictions,
     tasks_without,
@@ -98,13 +99,14 @@ class Batch:
     """Results that are to be stored and counted together; `items` by task id."""
 
     items: dict[int, Json] = field(default_factory=dict)
+    landed: list[int] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
     nbytes: int = 0
     since: float = field(default_factory=time.monotonic)
 
     def __len__(self) -> int:
-        return len(self.items) + len(self.skipped) + len(self.failed)
+        return len(self.items) + len(self.landed) + len(self.skipped) + len(self.failed)
 
     @property
     def ripe(self) -> bool:
@@ -152,6 +154,11 @@ class Uploads:
         self._batch.nbytes += len(json.dumps(item))
         self._go_on()
 
+    def land(self, task_id: int) -> None:
+        """A prediction that was sent before has been stored."""
+        self._batch.landed.append(task_id)
+        self._go_on()
+
     def skip(self, task_id: int) -> None:
         """There is nothing to store for a task."""
         self._batch.skipped.append(task_id)
@@ -191,11 +198,15 @@ class Uploads:
     def _store_batch(self, batch: Batch) -> None:
         self._still_valid()
         self._import(batch, list(batch.items))
-        self._delete_doubles(batch)
+        stored = {*batch.items, *batch.landed}
+        self._delete_doubles(stored)
         if self._turn.job.options is not None and self._turn.job.options.replace:
-            self._replace(batch)
+            batch.failed |= self._replace(stored)
         self._store.turns.note(
-            self._turn, stored=list(batch.items), skipped=batch.skipped, failed=batch.failed
+            self._turn,
+            stored=list(stored - batch.failed.keys()),
+            skipped=batch.skipped,
+            failed=batch.failed,
         )
 
     def _import(self, batch: Batch, ids: list[int]) -> None:
@@ -223,11 +234,12 @@ class Uploads:
                     item = batch.items.pop(task.id)
                     batch.failed[task.id] = why_dropped(self._label_config, item)
 
-    def _delete_doubles(self, batch: Batch) -> None:
+    def _delete_doubles(self, stored: set[int]) -> None:
         """Of what was sent twice, one stays."""
         version = self._turn.job.version
-        for task_id in self._doubtful & batch.items.keys():
-            self._patiently(partial(delete_doubles, self._client(), task_id, version))
+        for task_id in self._doubtful & stored:
+            with suppress(LabelStudioRefused):  # the task is gone
+                self._patiently(partial(delete_doubles, self._client(), task_id, version))
 
     def _post(self, batch: Batch, ids: Sequence[int]) -> int:
         if not ids:
@@ -255,15 +267,12 @@ class Uploads:
             self._import(batch, left[:half])
             self._import(batch, left[half:])
 
-    def _replace(self, batch: Batch) -> None:
-        for task_id in list(batch.items):
+    def _replace(self, stored: set[int]) -> dict[int, str]:
+        """Delete older predictions; why not, by task id."""
+        failed, version = {}, self._turn.job.version
+        for task_id in stored:
             try:
-                self._patiently(partial(self._delete_older, task_id))
+                self._patiently(partial(delete_older, self._client(), task_id, version))
             except LabelpilotError as error:
-                del batch.items[task_id]
-                batch.failed[task_id] = f"labelled, but older predictions are still there: {error}"
-
-    def _delete_older(self, task_id: int) -> int:
-        version = self._turn.job.version
-        prefix = version.partition("-")[0] + "-"
-        return delete_predictions(self._client(), task_id, prefix=prefix, keep={version})
+                failed[task_id] = f"labelled, but older predictions are still there: {error}"
+        return failed

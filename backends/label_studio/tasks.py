@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import heapq
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -154,17 +155,21 @@ def why_dropped(label_config: str, item: Json) -> str:
     return f"Label Studio dropped it: {said[:300] or 'it does not fit the label config'}"
 
 
-def delete_predictions(
-    client: LabelStudio, task_id: int, *, prefix: str, keep: Collection[str]
-) -> int:
-    """Delete a task's predictions whose version starts with `prefix`, but for `keep`; how many."""
+def delete_older(client: LabelStudio, task_id: int, version: str) -> int:
+    """Delete a task's predictions of other versions of the same backend; how many.
+
+    They have the same name before a hash of the same length: what a person has imported under a
+    name of their own, such as "yolo-v8-import", stays.
+    """
+    name, _, digest = version.rpartition("-")
+    ours = re.compile(re.escape(name) + f"-[0-9a-f]{{{len(digest)}}}")
     return _delete(
         client,
         task_id,
         lambda found: [
             one.id
             for one in found
-            if (one.model_version or "").startswith(prefix) and one.model_version not in keep
+            if one.model_version != version and ours.fullmatch(one.model_version or "")
         ],
     )
 

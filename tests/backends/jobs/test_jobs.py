@@ -11,6 +11,7 @@ import pytest
 
 from backends.errors import BadRequest
 from backends.interface import Task
+from backends.jobs import jobs as jobs_module
 from backends.jobs import turns, uploads
 from backends.jobs.jobs import Jobs
 from backends.jobs.tables import PrelabelOptions, State
@@ -81,11 +82,13 @@ def test_options_select_tasks_and_replace_older_predictions(
     for task_id in ids:
         studio.predict(task_id, "box-0")
         studio.predict(task_id, "other-1")
+        studio.predict(task_id, "box-import")  # a person's own
     tasks = TaskFilter(before(ids[4]).items, only_unlabelled=True)
     jobs.start()
     first = jobs.prelabel_project(project(key), PrelabelOptions(tasks, replace=True, limit=2))
     assert ended(jobs, first).stored == 2
-    new, old = ["box-1", "other-1"], ["box-0", "other-1"]
+    new = ["box-1", "box-import", "other-1"]
+    old = ["box-0", "box-import", "other-1"]
     assert list(studio.versions(key).values()) == [old, new, new, old, old, old]
 
     either = TaskFilter(
@@ -97,7 +100,7 @@ def test_options_select_tasks_and_replace_older_predictions(
     )
     second = jobs.prelabel_project(project(key), PrelabelOptions(either))
     assert ended(jobs, second).stored == 2
-    both = ["box-0", "box-1", "other-1"]
+    both = ["box-0", "box-1", "box-import", "other-1"]
     assert list(studio.versions(key).values()) == [both, new, new, old, old, both]
 
 
@@ -343,6 +346,21 @@ def test_pending_is_asked_about_tasks_not_about_all(quick: Jobs, small: SmallStu
     assert quick.pending(project(key), "box-1", [5, 1200, 1201]) == {5, 1200}
     assert quick.pending(project(key), "box-1", range(1, 1301)) == set(range(1, 1201))
     assert quick.pending(project(key), "box-2", [5]) == set()
+
+
+def test_a_failure_is_not_tried_again_at_each_view(
+    quick: Jobs, small: SmallStudio, labeller: BoxLabeller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = small.add_project(CONFIG)
+    (task_id,) = ids = small.add_tasks(key, ["bad"])
+    quick.prelabel(project(key), "box-1", ids)
+    until(lambda: labeller.labelled == ids and not quick.pending(project(key), "box-1", ids))
+    quick.prelabel(project(key), "box-1", ids)
+    assert not quick.pending(project(key), "box-1", ids)
+    assert len(quick.recent_jobs()) == 1
+    monkeypatch.setattr(jobs_module, "_FAILURES_COUNT_FOR_S", 0.0)
+    quick.prelabel(project(key), "box-1", ids)
+    until(lambda: labeller.labelled == [task_id, task_id])
 
 
 def test_nothing_is_started_before_there_is_work(quick: Jobs, settings: Settings) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from backends.errors import StateError
-from backends.jobs import worker
+from backends.interface import Task
+from backends.jobs import jobs as jobs_module
+from backends.jobs import uploads, worker
 from backends.jobs.engine import Engine
 from backends.jobs.jobs import Jobs
 from backends.jobs.slots import Slot
@@ -79,6 +84,126 @@ def test_a_dead_worker_of_another_machine_is_replaced(
         jobs.start()
         assert ended(jobs, job_id).finished == 60
     assert small.versions(key) == {one: ["box-1"] for one in ids}
+
+
+def test_an_image_that_kills_workers_costs_no_other(quick: Jobs, small: SmallStudio) -> None:
+    key = small.add_project(CONFIG)
+    ids = small.add_tasks(key, ["x"] * 50)
+    poison = ids[33]
+    job_id = quick._store.create(project(key), "box-1", None, [ids])
+    turns, deaths = quick._store.turns, 0
+
+    class Killed(BaseException):
+        pass
+
+    def die(task: Task) -> None:
+        if task.id == poison:
+            raise Killed
+
+    quick._prelabeller.before = die  # type: ignore[attr-defined]
+    while quick.job(job_id).open:
+        for turn_id, attempt in turns.unsent():
+            turns.mark_sent([(turn_id, attempt)])
+            try:
+                quick._turns.run(turn_id, attempt)
+            except Killed:
+                deaths += 1
+                assert deaths < 30
+                turns.take_back([(turn_id, attempt)])
+    job = quick.job(job_id)
+    assert (job.state, job.stored, job.failed) == ("done", 49, 1)
+    ((task_id, reason),) = quick.failures(job_id)
+    assert task_id == poison
+    assert "workers ended" in reason
+    assert small.versions(key) == {one: [] if one == poison else ["box-1"] for one in ids}
+
+
+def test_a_replacement_that_was_cut_short_goes_on(
+    quick: Jobs, small: SmallStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the import and the deletion of older predictions."""
+    key = small.add_project(CONFIG)
+    ids = small.add_tasks(key, ["x"] * 3)
+    for task_id in ids:
+        small.predict(task_id, "box-0")
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    job_id = quick.prelabel_project(project(key), PrelabelOptions(replace=True))
+    turns = quick._store.turns
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads, "delete_older", die)
+        quick._turns.run(*turns.unsent()[0])  # it lists
+        (turn,) = turns.unsent()
+        with pytest.raises(Killed):
+            quick._turns.run(*turn)
+    assert small.versions(key) == {one: ["box-0", "box-1"] for one in ids}
+    turns.take_back([turn])
+    quick.start()
+    assert ended(quick, job_id).stored == 3
+    assert small.versions(key) == {one: ["box-1"] for one in ids}
+
+
+def test_the_clocks_of_machines_may_differ(
+    make_settings: MakeSettings,
+    small: SmallStudio,
+    postgres: PostgresServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = JobStore(make_settings(small, postgres.add_database()))
+    store.seen("one", dead_after_s=100)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 1_000)
+    assert store.seen("two", dead_after_s=100) == []
+    store.engine.dispose()
+
+
+def test_a_worker_that_cannot_be_started_yet_is_started_later(
+    quick: Jobs, small: SmallStudio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs_module, "_IDLE_LOOK_EVERY_S", 0.1)
+    key = small.add_project(CONFIG)
+    ids = small.add_tasks(key, ["x"] * 3)
+    folder = tmp_path / "data" / "workers"
+    folder.write_text("in the way")  # as a full disk or a wrong owner would be
+    job_id = quick.prelabel_project(project(key), ALL)
+    quick.start()
+    time.sleep(0.5)
+    folder.unlink()
+    assert ended(quick, job_id).stored == 3
+    assert small.versions(key) == {one: ["box-1"] for one in ids}
+
+
+def test_a_file_system_without_locks_has_new_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    first, second = Slot(tmp_path), Slot(tmp_path)
+    assert first.name != second.name
+    assert list(first.orphans()) == []
+
+
+def test_machines_with_one_name_and_one_path_have_other_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = []
+    for machine in ("one", "two"):
+        (tmp_path / machine).mkdir()
+        monkeypatch.chdir(tmp_path / machine)
+        slot = Slot(Path("data"))
+        names.append(slot.name)
+        slot.close()
+        again = Slot(Path("data"))
+        assert again.name == slot.name
+        again.close()
+    assert names[0] != names[1]
 
 
 def test_names_are_taken_again_after_their_holders_are_gone(tmp_path: Path) -> None:
