@@ -147,6 +147,8 @@ class Turns:
         ids = self._store.turns.task_ids(turn)
         project = self._project(turn)
         self._still_valid(turn, project)
+        if turn.delays:
+            self._store.tell(turn.job.id, "")  # what it waited for is here
         tasks, sent, there = self._left(turn, ids)
         uploads = Uploads(
             turn,
@@ -242,10 +244,16 @@ class Turns:
         made_for = turn.job.version
         if self._prelabeller.version(project) == made_for:
             return
-        version = self._prelabeller.wait(project)
+        changed = config_digest(project) != turn.job.config_digest
+        try:
+            version = self._prelabeller.wait(project)
+        except ModelMissing as error:
+            if changed:
+                raise Superseded(f"the label config has changed, and now {error}") from error
+            raise
         if version == made_for:
             return
-        if config_digest(project) != turn.job.config_digest:
+        if changed:
             raise Superseded(
                 f"the label config has changed: predictions are now of version {version}; ask for "
                 "them again"

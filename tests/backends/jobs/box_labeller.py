@@ -1,7 +1,8 @@
 """A pre-labeller that boxes every task, and a worker process with it for tests to kill.
 
 Run as a program, it works on the jobs of the settings in its environment until it is ended;
-LABELPILOT_TEST_TASK_S says how long it takes over a task.
+LABELPILOT_TEST_TASK_S says how long it takes over a task. It begins when as many workers as
+LABELPILOT_TEST_WORKERS have a task in hand, which meet in a folder of its data.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from backends.errors import LabelpilotError, MediaError, ModelMissing
 from backends.interface import Labelled, PlacedRegion, Prediction, Project, Task, TaskProgress
@@ -91,12 +93,31 @@ def jobs_of(settings: Settings, labeller: BoxLabeller) -> Iterator[Jobs]:
     book._engine.dispose()
 
 
+def meet(folder: Path, many: int) -> Callable[[Task], None]:
+    """Before a task: wait until `many` processes have come this far."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def wait(task: Task) -> None:
+        (folder / str(os.getpid())).touch()
+        deadline = time.monotonic() + 60
+        while len(list(folder.iterdir())) < many and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    return wait
+
+
 def main() -> None:
     """Work until SIGTERM, then tell over how many tasks."""
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    labeller = BoxLabeller(task_s=float(os.environ.get("LABELPILOT_TEST_TASK_S", "0")))
-    with jobs_of(Settings(), labeller) as jobs:
+    settings = Settings()
+    labeller = BoxLabeller(
+        task_s=float(os.environ.get("LABELPILOT_TEST_TASK_S", "0")),
+        before=meet(
+            settings.data_path / "meeting", int(os.environ.get("LABELPILOT_TEST_WORKERS", "1"))
+        ),
+    )
+    with jobs_of(settings, labeller) as jobs:
         jobs.start()
         ended.wait()
     print(len(labeller.labelled))

@@ -31,16 +31,16 @@ ALL = PrelabelOptions()
 
 def test_two_workers_share_a_job(jobs: Jobs, studio: Studio, settings: Settings) -> None:
     key = studio.add_project(CONFIG)
-    ids = studio.add_tasks(key, ["x"] * 400)
-    with worker_process(settings) as one, worker_process(settings) as other:
+    ids = studio.add_tasks(key, ["x"] * 200)
+    with worker_process(settings, of=2) as one, worker_process(settings, of=2) as other:
         job_id = jobs.prelabel_project(project(key), ALL)
-        assert ended(jobs, job_id).stored == 400
+        assert ended(jobs, job_id).stored == 200
         shares = []
         for process in (one, other):
             process.send_signal(signal.SIGTERM)
             said, _ = process.communicate(timeout=30)
             shares.append(int(said))
-    assert sum(shares) == 400
+    assert sum(shares) == 200
     assert min(shares) > 0
     assert studio.versions(key) == {one: ["box-1"] for one in ids}
 
@@ -49,17 +49,17 @@ def test_killed_workers_lose_and_double_nothing(
     jobs: Jobs, studio: Studio, settings: Settings
 ) -> None:
     key = studio.add_project(CONFIG)
-    ids = studio.add_tasks(key, ["x"] * 300)
+    ids = studio.add_tasks(key, ["x"] * 200)
     job_id = jobs.prelabel_project(project(key), ALL)
-    for some in (1, 100, 200):
-        with worker_process(settings) as process:
+    for some in (1, 60):
+        with worker_process(settings, task_s=0.04) as process:
             until(lambda some=some: jobs.job(job_id).finished >= some)
             process.send_signal(signal.SIGKILL)
             process.wait()
     assert jobs.job(job_id).open
     jobs.start()  # the same data folder: it gets the name of the dead, and what they had in hand
     job = ended(jobs, job_id)
-    assert (job.state, job.finished, job.failed) == ("done", 300, 0)
+    assert (job.state, job.finished, job.failed) == ("done", 200, 0)
     assert studio.versions(key) == {one: ["box-1"] for one in ids}
 
 

@@ -16,10 +16,11 @@ from tests.label_studio_server import ROOT
 
 @contextmanager
 def worker_process(
-    settings: Settings, data: Path | None = None, *, task_s: float = 0.01
+    settings: Settings, data: Path | None = None, *, task_s: float = 0.01, of: int = 1
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker that takes `task_s` over a task; it tells how many it did at its end,
-    and nothing else.
+    """A worker that takes `task_s` over a task, and begins when all `of` workers have one.
+
+    It tells how many it did at its end, and nothing else.
     """
     token, url = settings.label_studio_api_key, settings.database_url
     variables = {
@@ -27,6 +28,7 @@ def worker_process(
         "LABEL_STUDIO_URL": settings.label_studio_url or "",
         "LABEL_STUDIO_API_KEY": token.get_secret_value() if token else "",
         "LABELPILOT_TEST_TASK_S": str(task_s),
+        "LABELPILOT_TEST_WORKERS": str(of),
         "PYTHONPATH": str(ROOT),
     }
     if url is not None:
