@@ -161,8 +161,8 @@ class YoloBackend:
         return self._named.all()
 
     def fills(self, config: LabelConfig) -> bool:
-        """Whether there is a control to fill, model or not."""
-        return bool(self._targets(config).targets)
+        """Whether there is a control to fill, model or not, if its attributes are right."""
+        return self._targets(config).asked
 
     def check(
         self, config: LabelConfig, *, wait_s: float = 0.0, load: bool = True

@@ -38,7 +38,7 @@ RETRY_AFTER_S = 60.0
 
 
 class ModelLoading(ModelMissing):
-    """A model that is still being loaded or downloaded."""
+    """A model that is still being loaded or downloaded, or may be had a little later."""
 
 
 @dataclass
@@ -198,9 +198,13 @@ class ModelShelf:
                 detector = self._load_model(path)
             except CheckpointError as error:
                 raise ModelMissing(f"{path.name} cannot be used: {error}") from error
-            except Exception:
+            except Exception as error:
                 model.retry_at = time.monotonic() + RETRY_AFTER_S
-                raise
+                log.debug("%s", path.name, exc_info=error)
+                raise ModelLoading(
+                    f"{path.name} could not be loaded just now ({type(error).__name__})",
+                    advice="it is tried again in a minute; the log at level debug says why",
+                ) from error
             with self._lock:
                 self._put_away(coming=detector.nbytes)
                 model.nbytes = detector.nbytes

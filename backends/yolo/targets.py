@@ -85,10 +85,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Targets:
-    """The controls to fill, and what keeps others from it: sentences with a cure."""
+    """The controls to fill, and what keeps others from it: sentences with a cure.
+
+    `asked`: whether there is any that could be filled, if its attributes were right.
+    """
 
     targets: tuple[Target, ...]
     findings: tuple[str, ...]
+    asked: bool
 
 
 def find_targets(config: LabelConfig, *, min_score: float) -> Targets:
@@ -107,9 +111,8 @@ def find_targets(config: LabelConfig, *, min_score: float) -> Targets:
             targets.append(target)
         elif problem:
             findings.append(problem)
-    if not targets and not findings:
-        findings.append(_nothing(config))
-    return Targets(tuple(targets), tuple(findings))
+    asked = bool(targets or findings)
+    return Targets(tuple(targets), tuple(findings if asked else [_nothing(config)]), asked)
 
 
 def _served(config: LabelConfig) -> list[tuple[Control, Medium, Kind]]:

@@ -85,9 +85,10 @@ def test_a_server_that_ends_shows_the_end_of_its_log(tmp_path: Path, progress: P
 def test_nothing_that_a_server_started_outlives_it(tmp_path: Path) -> None:
     server = Server("x", tmp_path / "log", "http://127.0.0.1:1")
     child = "import subprocess, time; subprocess.Popen(['sleep', '99']); time.sleep(99)"
+    me = psutil.Process()
+    others = set(me.children(recursive=True))  # servers of other tests
     with server.running([sys.executable, "-c", child], {"PATH": "/usr/bin:/bin"}):
-        me = psutil.Process()
-        while len(children := me.children(recursive=True)) < 2:
+        while len(children := set(me.children(recursive=True)) - others) < 2:
             pass
     assert psutil.wait_procs(children, timeout=5)[1] == []
 

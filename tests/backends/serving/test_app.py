@@ -303,6 +303,12 @@ def test_setup_logs_what_it_finds_once(
     assert told("never") == 2
 
 
+def test_a_wrong_attribute_is_told_beside_smart_tools(client: TestClient) -> None:
+    config = CONFIG.replace("<BrushLabels ", '<BrushLabels model_iou="no" ')
+    client.post("/setup", json={**SETUP, "project": "73.1", "schema": config})
+    assert "model_iou" in client.get("/").text
+
+
 @pytest.mark.parametrize(
     "config",
     [
