@@ -6,6 +6,7 @@ import itertools
 import random
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,6 @@ from backends.jobs import turns, uploads
 from backends.jobs.jobs import Jobs
 from backends.jobs.tables import PrelabelOptions, State
 from backends.label_studio.tasks import TaskFilter
-from backends.settings import Settings
 from tests.backends.jobs.box_labeller import CONFIG, BoxLabeller, jobs_of
 from tests.backends.jobs.conftest import MakeSettings, ended, project, until
 from tests.backends.jobs.studios import Broken, SmallStudio, Studio
@@ -330,14 +330,14 @@ def test_a_video_tells_its_progress_and_lets_go_when_the_process_ends(
     assert small.versions(key) == {task_id: ["box-1"]}
 
 
-def test_ten_thousand_ids_are_taken_at_once(jobs: Jobs, studio: Studio) -> None:
+def test_ten_thousand_ids_are_taken_at_once(quick: Jobs, small: SmallStudio) -> None:
     """The rows are there before the call returns: a crash right after it loses nothing."""
-    key = studio.add_project(CONFIG)
+    key = small.add_project(CONFIG)
     ids = list(range(1_000_001, 1_010_001))
-    jobs.prelabel(project(key), "box-1", ids)
-    assert set(jobs.pending(project(key), "box-1", ids)) <= set(ids)
-    until(lambda: not any(job.open for job in jobs.recent_jobs()))
-    assert jobs.recent_jobs()[0].skipped == 10_000
+    quick.prelabel(project(key), "box-1", ids)
+    assert set(quick.pending(project(key), "box-1", ids)) <= set(ids)
+    until(lambda: not any(job.open for job in quick.recent_jobs()))
+    assert quick.recent_jobs()[0].skipped == 10_000
 
 
 def test_pending_is_asked_about_tasks_not_about_all(quick: Jobs, small: SmallStudio) -> None:
@@ -363,10 +363,10 @@ def test_a_failure_is_not_tried_again_at_each_view(
     until(lambda: labeller.labelled == [task_id, task_id])
 
 
-def test_nothing_is_started_before_there_is_work(quick: Jobs, settings: Settings) -> None:
+def test_nothing_is_started_before_there_is_work(quick: Jobs, tmp_path: Path) -> None:
     quick.start()
     time.sleep(0.2)
-    assert not (settings.data_path / "workers").exists()
+    assert not (tmp_path / "data" / "workers").exists()
 
 
 @pytest.mark.parametrize("value", [[], {"items": 3}, {"items": [{}]}, {"conjunction": "x"}])
