@@ -1,54 +1,19 @@
-"""Image bytes -> upright RGB, as a browser shows them.
-
-Chromium turns JPEG, PNG (wherever its eXIf lies) and AVIF by EXIF, and WebP not; the editor's
-percentages are of what it shows. XMP turns nothing there, although Pillow would.
-"""
+"""Image files of tasks: their size and pixels, or in one sentence why there are none."""
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-import PIL.Image
-from PIL.Image import Transpose
-
 from backends.errors import MediaError
+from micro_models import pictures
 from micro_models.regions import Image
 
-# Formats whose decoders only decode: no EPS, PDF or others that start a program or read files.
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000")
-_ORIENTATION = 0x0112
 _CURE_PAGE = {
     True: "set LABEL_STUDIO_URL and LABEL_STUDIO_API_KEY; `labelpilot doctor` tests them",
     False: "use the address of the file itself, not of the page that shows it",
 }
-_TURNS = {
-    2: Transpose.FLIP_LEFT_RIGHT,
-    3: Transpose.ROTATE_180,
-    4: Transpose.FLIP_TOP_BOTTOM,
-    5: Transpose.TRANSPOSE,
-    6: Transpose.ROTATE_270,
-    7: Transpose.TRANSVERSE,
-    8: Transpose.ROTATE_90,
-}
-_SHORT = 3
-_PNG_MARK_BYTES = 8
-# What Pillow's decoders raise for damaged files.
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    ArithmeticError,
-    struct.error,
-    zlib.error,
-)
 
 
 def explain_other(path: Path, *, name: str, of_label_studio: bool) -> None:
@@ -93,16 +58,15 @@ def upright_size(path: Path, *, max_megapixels: float, name: str) -> tuple[int, 
     Errors: `MediaError` when it is no image, or has more pixels than allowed; `name` is the URL
     for the message.
     """
-    with _told(name), _opened(path) as image:
-        width, height = image.size
-        sideways = _orientation(path, image) in (5, 6, 7, 8)
+    with _told(name):
+        width, height = pictures.upright_size(path)
     if width * height > max_megapixels * 1_000_000:
         raise MediaError(
             f"{name} has {width} x {height} pixels, more than the {max_megapixels:g} megapixels "
             "allowed",
             advice="raise LABELPILOT_MEDIA_MAX_MEGAPIXELS, or scale the image down",
         )
-    return (height, width) if sideways else (width, height)
+    return width, height
 
 
 def read_upright(path: Path, *, name: str) -> Image:
@@ -110,79 +74,16 @@ def read_upright(path: Path, *, name: str) -> Image:
 
     Errors: `MediaError` for damaged files.
     """
-    with _told(name), _opened(path) as image:
-        turn = _TURNS.get(_orientation(path, image))
-        image.load()
-        upright = _rgb(image) if turn is None else _rgb(image).transpose(turn)
-        return Image(np.array(upright, dtype=np.uint8))
-
-
-def _opened(path: Path) -> PIL.Image.Image:
-    PIL.Image.init()  # registers all formats, once
-    PIL.Image.MAX_IMAGE_PIXELS = None  # a limit that nobody set; `upright_size` checks ours
-    return PIL.Image.open(path, formats=_FORMATS)
-
-
-def _orientation(path: Path, image: PIL.Image.Image) -> int:
-    """The EXIF orientation that is still to be applied, 1..8, read without decoding."""
-    if image.format in ("WEBP", "TIFF"):  # browsers ignore WebP's, Pillow has turned TIFF
-        return 1
-    exif = _png_exif(path) if image.format == "PNG" else image.info.get("exif", b"")
-    try:
-        return _orientation_in(exif.removeprefix(b"Exif\0\0"))
-    except struct.error:  # browsers show an image whose EXIF is damaged
-        return 1
-
-
-def _orientation_in(exif: bytes) -> int:
-    """The tag's value in the first directory of a TIFF structure; 1 if there is none."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
-    if order is None:
-        return 1
-    (at,) = struct.unpack_from(f"{order}I", exif, 4)
-    (count,) = struct.unpack_from(f"{order}H", exif, at)
-    for entry in range(at + 2, at + 2 + 12 * count, 12):
-        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
-        if (tag, kind) == (_ORIENTATION, _SHORT):
-            return int(value) if value in _TURNS else 1
-    return 1
-
-
-def _png_exif(path: Path) -> bytes:
-    """The eXIf chunk, which may lie behind the pixels, where Pillow's header does not look."""
-    with path.open("rb") as file:
-        file.seek(_PNG_MARK_BYTES)
-        while len(head := file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", head)
-            if kind == b"eXIf":
-                return file.read(min(length, 1 << 16))
-            file.seek(length + 4, 1)
-    return b""
-
-
-def _rgb(image: PIL.Image.Image) -> PIL.Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bits(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        white = PIL.Image.new("RGBA", image.size, "white")
-        return PIL.Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
-
-
-def _eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Grey of 16 or 32 bits or floats -> 8 bits; 16 bits as browsers do, floats as 0..1."""
-    values = np.asarray(image, dtype=np.float64)
-    values = values * 255.0 if image.mode == "F" else np.floor(values / 256.0)
-    return PIL.Image.fromarray(np.clip(np.nan_to_num(values), 0, 255).astype(np.uint8))
+    with _told(name):
+        return pictures.read_upright(path)
 
 
 @contextmanager
 def _told(name: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into a `MediaError`."""
+    """Say what is wrong with the task's image, not with a file of our cache."""
     try:
         yield
-    except PIL.UnidentifiedImageError as error:
+    except pictures.NoImage as error:
         raise MediaError(
             f"{name} is not an image that can be read",
             advice="use JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF",
@@ -192,7 +93,7 @@ def _told(name: str) -> Iterator[None]:
             f"{name} has left the cache of this server",
             advice="try again; if it happens often, raise LABELPILOT_MEDIA_CACHE_MB",
         ) from error
-    except _DAMAGE as error:
+    except pictures.DamagedImage as error:
         raise MediaError(
             f"{name} is damaged: it cannot be decoded to its end",
             advice="open it in another program and save it again, or upload it anew",

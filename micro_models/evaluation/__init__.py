@@ -1,0 +1,1 @@
+"""How good regions are: matched with the truth, counted, averaged."""

@@ -1,0 +1,159 @@
+"""Image files -> upright RGB, as a browser shows them.
+
+Chromium turns JPEG, PNG (wherever its eXIf lies) and AVIF by EXIF, and WebP not; annotations are
+relative to what it shows. XMP turns nothing there, although Pillow would.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+from PIL.Image import Transpose
+
+from micro_models.regions import Image
+
+# Formats whose decoders only decode: no EPS, PDF or others that start a program or read files.
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000")
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+_SHORT = 3
+_PNG_MARK_BYTES = 8
+# What Pillow's decoders raise for damaged files.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    EOFError,
+    ArithmeticError,
+    struct.error,
+    zlib.error,
+)
+
+
+class UnreadableImage(ValueError):
+    """A file that is no whole image; the message begins with its name."""
+
+
+class NoImage(UnreadableImage):
+    """It is something else than an image."""
+
+
+class DamagedImage(UnreadableImage):
+    """It cannot be decoded to its end."""
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels as a browser shows the image, from its header alone.
+
+    Errors: `UnreadableImage`, `FileNotFoundError`.
+    """
+    with _told(path), _opened(path) as image:
+        width, height = image.size
+        sideways = _orientation(path, image) in (5, 6, 7, 8)
+    return (height, width) if sideways else (width, height)
+
+
+def read_upright(path: Path) -> Image:
+    """Decode the first frame to upright RGB; what is transparent becomes white.
+
+    Errors: `UnreadableImage`, `FileNotFoundError`.
+    """
+    with _told(path), _opened(path) as image:
+        turn = _TURNS.get(_orientation(path, image))
+        image.load()
+        upright = _rgb(image) if turn is None else _rgb(image).transpose(turn)
+        return Image(np.array(upright, dtype=np.uint8))
+
+
+def _opened(path: Path) -> PIL.Image.Image:
+    PIL.Image.init()  # registers all formats, once
+    PIL.Image.MAX_IMAGE_PIXELS = None  # a limit that nobody set; `upright_size` checks ours
+    return PIL.Image.open(path, formats=_FORMATS)
+
+
+def _orientation(path: Path, image: PIL.Image.Image) -> int:
+    """The EXIF orientation that is still to be applied, 1..8, read without decoding."""
+    if image.format in ("WEBP", "TIFF"):  # browsers ignore WebP's, Pillow has turned TIFF
+        return 1
+    exif = _png_exif(path) if image.format == "PNG" else image.info.get("exif", b"")
+    try:
+        return _orientation_in(exif.removeprefix(b"Exif\0\0"))
+    except struct.error:  # browsers show an image whose EXIF is damaged
+        return 1
+
+
+def _orientation_in(exif: bytes) -> int:
+    """The tag's value in the first directory of a TIFF structure; 1 if there is none."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(exif[:4])
+    if order is None:
+        return 1
+    (at,) = struct.unpack_from(f"{order}I", exif, 4)
+    (count,) = struct.unpack_from(f"{order}H", exif, at)
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
+        if (tag, kind) == (_ORIENTATION, _SHORT):
+            return int(value) if value in _TURNS else 1
+    return 1
+
+
+def _png_exif(path: Path) -> bytes:
+    """The eXIf chunk, which may lie behind the pixels, where Pillow's header does not look."""
+    with path.open("rb") as file:
+        file.seek(_PNG_MARK_BYTES)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind == b"eXIf":
+                return file.read(min(length, 1 << 16))
+            file.seek(length + 4, 1)
+    return b""
+
+
+def _rgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _eight_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = PIL.Image.new("RGBA", image.size, "white")
+        return PIL.Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Grey of 16 or 32 bits or floats -> 8 bits; 16 bits as browsers do, floats as 0..1."""
+    values = np.asarray(image, dtype=np.float64)
+    values = values * 255.0 if image.mode == "F" else np.floor(values / 256.0)
+    return PIL.Image.fromarray(np.clip(np.nan_to_num(values), 0, 255).astype(np.uint8))
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises into an `UnreadableImage`."""
+    try:
+        yield
+    except PIL.UnidentifiedImageError as error:
+        raise NoImage(
+            f"{path} is not an image that can be read; use JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+        ) from error
+    except FileNotFoundError:
+        raise
+    except _DAMAGE as error:
+        raise DamagedImage(
+            f"{path} is damaged: it cannot be decoded to its end; open it in another program and "
+            "save it again"
+        ) from error
