@@ -11,7 +11,7 @@ from backends.label_studio.label_xml import attribute
 from backends.yolo.mapping import map_classes
 from backends.yolo.plan import Filling
 from backends.yolo.targets import Kind, Target
-from micro_models.certainty import margin_certainty, threshold_certainty
+from micro_models.active_learning.certainty import margin_certainty, threshold_certainty
 from micro_models.detections import Detection
 from micro_models.geometry import mask_to_polygons
 from micro_models.regions import Box, Point, Region, RotatedBox, Shape, WholeImage
@@ -62,7 +62,7 @@ def tracks(filling: Filling, found: Sequence[Track], *, task_key: str) -> list[P
 
 
 def certainty(filling: Filling, detections: Sequence[Detection]) -> float:
-    """How sure the answer of a control is, 0..1; see `micro_models.certainty`.
+    """How sure the answer of a control is, 0..1; see `micro_models.active_learning.certainty`.
 
     Counts objects of classes that have a label. In a classification every class counts, those of
     one label as one; where several may be chosen, each is a decision of its own.

@@ -34,7 +34,7 @@ from backends.yolo.pipeline import (
 )
 from backends.yolo.plan import ReadyRun
 from backends.yolo.video import track_video
-from micro_models.certainty import joint_certainty
+from micro_models.active_learning.certainty import joint_certainty
 from micro_models.detections import Detection, Outline, Tracker
 from micro_models.regions import Image, Mask
 

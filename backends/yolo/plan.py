@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from backends.interface import Medium
 from backends.yolo.mapping import LabelMap, map_classes, map_points, point_report
 from backends.yolo.targets import Kind, Target
-from micro_models.certainty import near_miss_floor
+from micro_models.active_learning.certainty import near_miss_floor
 from micro_models.detections import DetectOptions, Detector, DetectorTask
 
 MANY = 300  # objects in an image, where no control asks for more

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from micro_models.certainty import (
+from micro_models.active_learning.certainty import (
     joint_certainty,
     margin_certainty,
     near_miss_floor,

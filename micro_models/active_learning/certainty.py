@@ -10,12 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from micro_models.active_learning.margin import margin
+
 # Candidates below this part of the threshold are no near misses.
 NEAR_MISS = 0.5
 
 
 def near_miss_floor(threshold: float) -> float:
-    """The score down to which candidates must be known to judge an answer at `threshold`."""
+    """The score down to which candidates must be known to judge an answer at `threshold`.
+
+    >>> near_miss_floor(0.5)
+    0.25
+    """
     return threshold * NEAR_MISS
 
 
@@ -24,6 +30,9 @@ def threshold_certainty(scores: Iterable[float], *, threshold: float) -> float:
 
     A shown object of score 1 is sure (1), and so is one that is hidden far below: at the floor of
     `near_miss_floor` or lower. Without any candidate the answer "nothing" is sure: 1.
+
+    >>> threshold_certainty([0.9, 0.45], threshold=0.5)
+    0.19999999999999996
     """
     floor = near_miss_floor(threshold)
     return min((_distance(score, threshold, floor) for score in scores), default=1.0)
@@ -33,15 +42,19 @@ def margin_certainty(scores: Sequence[float]) -> float:
     """How far the best of classes that exclude each other is ahead of the second: 0..1.
 
     One class alone is as sure as its score; none at all is not sure of anything: 0.
+
+    >>> margin_certainty([0.25, 0.75])
+    0.5
     """
-    best = sorted(scores, reverse=True)[:2]
-    if not best:
-        return 0.0
-    return min(max(best[0] - (best[1] if len(best) > 1 else 0.0), 0.0), 1.0)
+    return 1.0 - float(margin([scores])[0]) if scores else 0.0
 
 
 def joint_certainty(parts: Iterable[float]) -> float:
-    """Of several answers about one image the least sure; 1 without any."""
+    """Of several answers about one image the least sure; 1 without any.
+
+    >>> joint_certainty([0.9, 0.2])
+    0.2
+    """
     return min(parts, default=1.0)
 
 
