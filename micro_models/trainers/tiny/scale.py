@@ -1,0 +1,102 @@
+"""At which size images are looked at: objects should be about as large as the network sees best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from micro_models.evaluation.overlap import bounds
+from micro_models.regions import Floats, Image, Keypoints, Point, Region, WholeImage
+
+# The shorter side of a typical object, and of a typical one of the label with the smallest, in
+# pixels at the working scale.
+_USUAL_PX, _SMALLEST_PX = 24.0, 14.0
+# Never shrunk to less than this: around an object there should be something to tell it from.
+_LEAST_IMAGE_PX = 128.0
+_MOST_ENLARGED = 2.0
+# Where nothing is located images are looked at as a whole, with a shorter side of:
+_WHOLE_IMAGE_PX = 128.0
+# Key points are found to a few hundredths of the object.
+_SKELETON_PX = 64.0
+
+
+def working_scale(labelled: Sequence[tuple[Image, Sequence[Region]]]) -> float:
+    """How many pixels the network should see for one of the image's, at most 2.
+
+    >>> from micro_models.regions import Box
+    >>> image = Image(np.zeros((480, 640, 3), np.uint8))
+    >>> working_scale([(image, [Region("car", Box(0, 0, 96, 48))])])
+    0.5
+    """
+    longest = float(np.median([max(image.width_px, image.height_px) for image, _ in labelled]))
+    sizes: dict[str, list[float]] = {}
+    for _, regions in labelled:
+        for region in regions:
+            size = _size(region)
+            if size is not None:
+                sizes.setdefault(region.label, []).append(size)
+    if not sizes:
+        shortest = np.median([min(image.width_px, image.height_px) for image, _ in labelled])
+        return min(_WHOLE_IMAGE_PX / float(shortest), 1.0)
+    usual = float(np.median([size for some in sizes.values() for size in some]))
+    smallest = min(float(np.median(some)) for some in sizes.values())
+    wanted = max(_USUAL_PX / usual, _SMALLEST_PX / smallest)
+    return min(max(wanted, min(_LEAST_IMAGE_PX / longest, 1.0)), _MOST_ENLARGED)
+
+
+def _size(region: Region) -> float | None:
+    """The shorter side in pixels, as of a box; None without a side that is known."""
+    if isinstance(region.shape, WholeImage | Point):
+        return None
+    box = bounds(region.shape)
+    if isinstance(region.shape, Keypoints):
+        longer = max(box.x1 - box.x0, box.y1 - box.y0)
+        return max(longer * _USUAL_PX / _SKELETON_PX, 1.0)
+    return max(min(box.x1 - box.x0, box.y1 - box.y0), 1.0)
+
+
+def resized(pixels: NDArray[np.uint8], *, scale: float) -> NDArray[np.uint8]:
+    """(h, w, 3) -> about (h * scale, w * scale, 3), at least one pixel each way.
+
+    >>> resized(np.zeros((10, 20, 3), np.uint8), scale=0.5).shape
+    (5, 10, 3)
+    """
+    height, width = (max(round(size * scale), 1) for size in pixels.shape[:2])
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
+
+
+def padded(pixels: NDArray[np.uint8], *, multiple: int, color: Floats) -> NDArray[np.uint8]:
+    """(h, w, 3) with more of `color` (3,) at the right and below, up to multiples.
+
+    >>> padded(np.zeros((5, 16, 3), np.uint8), multiple=16, color=np.zeros(3)).shape
+    (16, 16, 3)
+    """
+    height, width = (math.ceil(size / multiple) * multiple for size in pixels.shape[:2])
+    if (height, width) == pixels.shape[:2]:
+        return pixels
+    found = np.empty((height, width, 3), np.uint8)
+    found[:] = np.clip(color, 0, 255).astype(np.uint8)
+    found[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return found
+
+
+def spans(length: int, *, tile: int, overlap: int) -> list[tuple[int, int]]:
+    """Starts and ends of equal tiles that cover 0..length, each sharing `overlap` with the next.
+
+    All are multiples of 16 if the arguments are.
+
+    >>> spans(320, tile=128, overlap=32)
+    [(0, 128), (96, 224), (192, 320)]
+    """
+    if length <= tile:
+        return [(0, length)]
+    count = math.ceil((length - overlap) / (tile - overlap))
+    starts = [min(index * (tile - overlap), length - tile) for index in range(count)]
+    return [(start, start + tile) for start in starts]

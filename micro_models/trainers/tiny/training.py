@@ -1,0 +1,116 @@
+"""The loop that trains a tiny network until its budget is used up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from micro_models.budget import Clock, Progress, Told
+from micro_models.examples import Example, image_of
+from micro_models.trainers.tiny.losses import total
+from micro_models.trainers.tiny.model import TinyModel
+from micro_models.trainers.tiny.muon import Muon
+from micro_models.trainers.tiny.network import Network
+from micro_models.trainers.tiny.recipe import Recipe
+from micro_models.trainers.tiny.samples import Batch, Sampler
+from micro_models.trainers.tiny.scale import working_scale
+from micro_models.trainers.tiny.spec import Spec
+
+# The rate ends at this part of what it was at its highest.
+_LEAST_RATE = 0.01
+_TOLD_EVERY_S = 0.25
+
+
+def train(
+    examples: Sequence[Example], *, recipe: Recipe, clock: Clock, seed: int, told: Told
+) -> TinyModel:
+    """A model of all examples. The rates fall with what is spent of the clock, not with steps."""
+    labelled = [(image_of(example.picture), example.regions) for example in examples]
+    spec, scale = Spec.of(examples), working_scale(labelled)
+    sampler = Sampler(labelled, spec, scale=scale, recipe=recipe)
+    network = Network(
+        spec.heads,
+        half_side=sampler.half_side,
+        mean=sampler.mean,
+        std=sampler.std,
+        generator=torch.Generator().manual_seed(seed),
+    ).to(memory_format=torch.channels_last)
+    rng = np.random.default_rng(seed)
+    optimisers = _optimisers(network, recipe)
+    network.train()
+    told_s, slowest_s, loss = 0.0, 0.0, float("nan")
+    while not _is_over(clock, slowest_s):
+        began_s = clock.seconds
+        _set_rates(optimisers, _rate(clock, recipe))
+        loss = _step(network, optimisers, sampler.batch(rng), exclusive=spec.exclusive)
+        clock.tick()
+        slowest_s = max(slowest_s, clock.seconds - began_s)
+        if clock.seconds - told_s >= _TOLD_EVERY_S:
+            told_s = clock.seconds
+            told(_progress(clock, loss))
+    return TinyModel(spec, network.arrays(), scale=scale)
+
+
+def _is_over(clock: Clock, step_s: float) -> bool:
+    """Whether one more step could take it beyond the budget; a step is taken in any case."""
+    seconds = clock.budget.seconds
+    late = seconds is not None and clock.seconds + step_s > seconds
+    return clock.steps > 0 and (clock.over or late)
+
+
+def _optimisers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    """Muon for what multiplies within the network, AdamW for the heads, biases and norms."""
+    heads = {id(head.weight) for head in (network.dense, network.classes) if head is not None}
+    is_matrix = {
+        id(weight): weight.ndim > 1 and id(weight) not in heads for weight in network.parameters()
+    }
+    matrices = [weight for weight in network.parameters() if is_matrix[id(weight)]]
+    others = [weight for weight in network.parameters() if not is_matrix[id(weight)]]
+    decay = recipe.weight_decay
+    found: list[torch.optim.Optimizer] = [
+        Muon(matrices, lr=recipe.matrix_rate, momentum=recipe.momentum, weight_decay=decay),
+        torch.optim.AdamW(others, lr=recipe.rate, weight_decay=decay),
+    ]
+    for optimiser in found:
+        for group in optimiser.param_groups:
+            group["highest"] = group["lr"]
+    return found
+
+
+def _rate(clock: Clock, recipe: Recipe) -> float:
+    """Of the highest rate: a short rise by steps, then half a cosine by what is spent."""
+    rise = min((clock.steps + 1) / recipe.warm_up_steps, 1.0)
+    return rise * (0.5 * (1 + math.cos(math.pi * clock.spent)) + _LEAST_RATE)
+
+
+def _set_rates(optimisers: Sequence[torch.optim.Optimizer], part: float) -> None:
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group["highest"] * part
+
+
+def _step(
+    network: Network,
+    optimisers: Sequence[torch.optim.Optimizer],
+    batch: Batch,
+    *,
+    exclusive: bool,
+) -> float:
+    outputs = network(torch.from_numpy(batch.images))
+    targets = {name: torch.from_numpy(array) for name, array in batch.targets.items()}
+    loss = total(outputs, targets, exclusive=exclusive)
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    for optimiser in optimisers:
+        optimiser.step()
+    return float(loss.detach())
+
+
+def _progress(clock: Clock, loss: float) -> Progress:
+    seconds = clock.budget.seconds
+    remaining_s = None if seconds is None else max(seconds - clock.seconds, 0.0)
+    return Progress("tiny", clock.spent, clock.steps, loss, remaining_s)
