@@ -1,0 +1,137 @@
+"""What the leaves say of every cell, made into regions in pixels of the image."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from micro_models.regions import Box, Floats, Keypoints, Point, Region, Shape
+from micro_models.trainers.forest import areas
+from micro_models.trainers.forest.objects import MASK_LIKE
+from micro_models.trainers.forest.targets import Layout
+
+# Of two boxes of a label that overlap more, the weaker goes; peaks looked at, per label.
+_OVERLAP = 0.4
+_PEAKS = 1000
+_NEARBY = np.ones((3, 3), np.uint8)
+
+
+def decode(
+    answers: Floats, layout: Layout, *, width_px: int, height_px: int, min_score: float
+) -> list[Region]:
+    """The objects that (rows, columns, layout.width) answers tell of, best first."""
+    rows, columns = answers.shape[:2]
+    scale = np.array([width_px / columns, height_px / rows], np.float32)
+    found: list[Region] = []
+    for kind, known in enumerate(layout.kinds):
+        scores, boxes = _found(answers, layout, kind, max(min_score, 0.02))
+        boxes = boxes * np.tile(scale, 2)
+        shapes: list[Shape]
+        if known.shape in MASK_LIKE:
+            inside = answers[..., layout.inside.start + kind]
+            shapes = areas.shapes(
+                inside, boxes, known.shape, width_px=width_px, height_px=height_px
+            )
+        elif known.shape == "Keypoints":
+            shapes = [_skeleton(answers, layout, kind, box, scale) for box in boxes]
+        elif known.shape == "Point":
+            shapes = [Point(float(x0 + x1) / 2, float(y0 + y1) / 2) for x0, y0, x1, y1 in boxes]
+        else:
+            shapes = [Box(*box) for box in _clipped(boxes, width_px, height_px).tolist()]
+        found += [
+            Region(known.label, shape, score)
+            for shape, score in zip(shapes, scores.tolist(), strict=False)
+        ]
+    return sorted(found, key=lambda region: -region.score)
+
+
+def _found(answers: Floats, layout: Layout, kind: int, min_score: float) -> tuple[Floats, Floats]:
+    """(n,) scores, falling, and (n, 4) boxes in cells."""
+    heat = cv2.GaussianBlur(np.ascontiguousarray(answers[..., kind]), (0, 0), 0.7)
+    y, x = np.nonzero((heat >= cv2.dilate(heat, _NEARBY)) & (heat >= min_score))
+    order = np.argsort(-heat[y, x], kind="stable")[:_PEAKS]
+    y, x = y[order], x[order]
+    boxes, known = _boxes(answers, layout, kind, y, x)
+    scores, boxes = np.clip(heat[y, x], 0, 1)[known], boxes[known]
+    kept = _apart(boxes)
+    return scores[kept], boxes[kept]
+
+
+def _boxes(answers, layout, kind, y, x):
+    """(n, 4) the mean of the boxes that the nine cells about each peak vote for; where any does."""
+    rows, columns = answers.shape[:2]
+    total = np.zeros((len(y), 4), np.float32)
+    weights = np.zeros(len(y), np.float32)
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            at_y, at_x = np.clip(y + down, 0, rows - 1), np.clip(x + right, 0, columns - 1)
+            said = answers[at_y, at_x]
+            sides = said[:, layout.sides]
+            weight = sides[:, 0] * said[:, kind]
+            reach = sides[:, 1:] / np.maximum(sides[:, :1], 1e-6)
+            place = np.stack([at_x + 0.5, at_y + 0.5], axis=1)
+            box = np.concatenate([place - reach[:, :2], place + reach[:, 2:]], axis=1)
+            total += weight[:, None] * box
+            weights += weight
+    boxes = total / np.maximum(weights, 1e-9)[:, None]
+    boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2])
+    return boxes, weights > 0
+
+
+def _apart(boxes: Floats) -> list[int]:
+    """Indices of the boxes (n, 4), best first, that overlap no better one."""
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    left = np.arange(len(boxes))
+    kept = []
+    while len(left):
+        best, left = int(left[0]), left[1:]
+        kept.append(best)
+        low = np.maximum(boxes[best, :2], boxes[left, :2])
+        high = np.minimum(boxes[best, 2:], boxes[left, 2:])
+        common = np.prod(np.maximum(high - low, 0), axis=1)
+        left = left[common <= _OVERLAP * (area[best] + area[left] - common)]
+    return kept
+
+
+def _clipped(boxes: Floats, width_px: int, height_px: int) -> Floats:
+    return np.clip(boxes, 0, np.array([width_px, height_px] * 2, np.float32))
+
+
+def _skeleton(answers: Floats, layout: Layout, kind: int, box: Floats, scale: Floats) -> Keypoints:
+    """The key points of the object in a box: where its cells point to, drawn to the nearest heat."""
+    rows, columns = answers.shape[:2]
+    cells = box / np.tile(scale, 2)
+    x0, y0 = np.clip(np.floor(cells[:2]), 0, [columns - 1, rows - 1]).astype(int)
+    x1, y1 = np.clip(np.ceil(cells[2:]), [x0 + 1, y0 + 1], [columns, rows]).astype(int)
+    y, x = np.mgrid[y0:y1, x0:x1] + 0.5
+    inner = answers[y0:y1, x0:x1]
+    size = float(max(cells[2] - cells[0], cells[3] - cells[1]))
+    points, scores = [], []
+    for column in layout.point_columns(kind):
+        first = layout.ways.start + 3 * column
+        weight, across, down = np.moveaxis(inner[..., first : first + 3], -1, 0)
+        share = np.maximum(weight, 1e-6)
+        aim = np.array(
+            [
+                np.average(x + across / share, weights=share),
+                np.average(y + down / share, weights=share),
+            ]
+        )
+        spot, score = _drawn(answers[..., len(layout.kinds) + column], aim, size / 4)
+        points.append(spot * scale)
+        scores.append(score)
+    return Keypoints(np.array(points, np.float32), np.clip(np.array(scores, np.float32), 0, 1))
+
+
+def _drawn(heat: Floats, aim, reach: float):
+    """The warmest place about an aim, cells, and its heat."""
+    rows, columns = heat.shape
+    y, x = np.mgrid[:rows, :columns] + 0.5
+    near = heat * np.exp(-((x - aim[0]) ** 2 + (y - aim[1]) ** 2) / (2 * max(reach, 1.0) ** 2))
+    if near.max() <= 0.02:
+        return aim, float(near.max())
+    py, px = np.unravel_index(int(near.argmax()), near.shape)
+    part = slice(max(py - 1, 0), py + 2), slice(max(px - 1, 0), px + 2)
+    weight = near[part]
+    spot = np.array([np.average(x[part], weights=weight), np.average(y[part], weights=weight)])
+    return spot, float(heat[py, px])

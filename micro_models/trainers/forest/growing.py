@@ -1,0 +1,174 @@
+"""Growing a forest: cells sampled from views of the examples, a few trees, then harder cells.
+
+The harder cells are those of the background that the first trees take for objects: N. Dalal,
+B. Triggs, CVPR 2005.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micro_models.budget import Clock, Progress, Told
+from micro_models.regions import Floats, Image
+from micro_models.trainers.forest import trees
+from micro_models.trainers.forest.objects import Objects, View, random_view
+from micro_models.trainers.forest.sight import Sight
+from micro_models.trainers.forest.targets import SURE, Layout, encode
+
+# Trees, and those of them that only find the harder cells.
+TREES, FIRST = 40, 8
+
+# Cells to learn from in all: at centres, elsewhere on objects, of background, harder ones.
+_CENTERS, _OBJECTS, _BACKGROUND, _HARDER = 1500, 1000, 3000, 1500
+
+# Views of an image: until there are so many in all, or so many cells.
+_VIEWS, _VIEWED, _CELLS = 6, 30, 400_000
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Cells to learn: what is seen (n, f), what to answer (n, d), the part that it shows (n,)."""
+
+    seen: Floats
+    answers: Floats
+    part: NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """A view of an example: padded planes; per cell the answers (n, d) and the part (n,).
+
+    A part is 0 for background, then the labels' and key points' centres, then the labels' other
+    cells.
+    """
+
+    seen: Floats
+    answers: Floats
+    part: NDArray[np.intp]
+
+
+def grow(
+    images: Sequence[Image],
+    objects: Sequence[Objects],
+    *,
+    sight: Sight,
+    layout: Layout,
+    clock: Clock,
+    rng: np.random.Generator,
+    told: Told,
+) -> trees.Forest:
+    """A forest that knows the objects of the images; at least one tree, whatever the clock says."""
+    mirror = layout.points == 0
+    looked = list(_looks(images, objects, sight, layout, clock, rng, mirror=mirror))
+    share = 1 / len(looked)
+    samples = [_sampled(one, sight, layout, share, rng) for one in looked]
+    steps = clock.budget.steps or TREES + FIRST
+    first = min(FIRST, steps // 4)
+    if first and clock.spent < 0.5:
+        scouts = _trees(_joined(samples), first, clock, rng, told)
+        samples += [_hard(one, scouts, sight, layout, share) for one in looked]
+    return _trees(_joined(samples), min(TREES, steps - clock.steps), clock, rng, told)
+
+
+def _looks(
+    images: Sequence[Image],
+    objects: Sequence[Objects],
+    sight: Sight,
+    layout: Layout,
+    clock: Clock,
+    rng: np.random.Generator,
+    *,
+    mirror: bool,
+) -> Iterator[Looked]:
+    """Each image as it is, then changed views as long as they are few and it is early."""
+    cells = count = 0
+    for turn in range(_VIEWS):
+        for image, known in zip(images, objects, strict=True):
+            if turn and (count >= _VIEWED or cells > _CELLS or clock.spent > 0.3):
+                return
+            size = sight.cell(image.width_px, image.height_px)
+            view = random_view(size, rng, mirror=mirror) if turn else View(size, size)
+            rows, columns = view.grid(image.width_px, image.height_px)
+            seen = sight.look(view.image(image.pixels), rows=rows, columns=columns)
+            answers, owned = encode(view.objects(known), layout)
+            flat = answers.reshape(-1, layout.width)
+            yield Looked(seen, flat, _parts(flat, owned.ravel(), layout))
+            count, cells = count + 1, cells + rows * columns
+
+
+def _parts(answers: Floats, owned: NDArray[np.bool_], layout: Layout) -> NDArray[np.intp]:
+    heat, inside = answers[:, : layout.parts], answers[:, layout.inside]
+    other = owned | (inside.max(axis=1) > 0.5)
+    part = np.where(other, layout.parts + 1 + inside.argmax(axis=1), 0)
+    return np.where(heat.max(axis=1) > SURE, heat.argmax(axis=1) + 1, part)
+
+
+def _sampled(
+    one: Looked, sight: Sight, layout: Layout, share: float, rng: np.random.Generator
+) -> Samples:
+    centers = (one.part > 0) & (one.part <= layout.parts)
+    groups = (
+        (centers, _CENTERS),
+        (one.part > layout.parts, _OBJECTS),
+        (one.part == 0, _BACKGROUND),
+    )
+    cells = [
+        _even(np.flatnonzero(group), one.part, max(round(share * count), 1), rng)
+        for group, count in groups
+    ]
+    return _taken(one, np.concatenate(cells), sight)
+
+
+def _even(
+    cells: NDArray[np.int64], part: NDArray[np.intp], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """At most `count` of the cells at random, of each part as many as can be."""
+    cells = rng.permutation(cells)
+    order = np.argsort(part[cells], kind="stable")
+    own = part[cells][order]
+    rank = np.empty(len(cells), np.int64)
+    rank[order] = np.arange(len(own)) - np.searchsorted(own, own)
+    return cells[np.argsort(rank, kind="stable")[:count]]
+
+
+def _hard(one: Looked, scouts: trees.Forest, sight: Sight, layout: Layout, share: float) -> Samples:
+    """The cells that show no centre and look most like one."""
+    at = sight.index(one.seen, np.arange(len(one.part)))
+    flat, offsets = one.seen.ravel(), sight.offsets(one.seen)
+    votes = scouts.votes(flat, offsets, at, range(len(scouts))) / len(scouts)
+    doubt = votes[:, : layout.parts].max(axis=1)
+    doubt[(one.part > 0) & (one.part <= layout.parts)] = 0
+    worst = np.argsort(-doubt, kind="stable")[: max(round(share * _HARDER), 1)]
+    return _taken(one, worst[doubt[worst] > 0.1], sight)
+
+
+def _taken(one: Looked, cells: NDArray[np.int64], sight: Sight) -> Samples:
+    index = sight.index(one.seen, cells)
+    seen = one.seen.ravel()[index[:, None] + sight.offsets(one.seen)[None]]
+    return Samples(seen, one.answers[cells], one.part[cells])
+
+
+def _joined(samples: Sequence[Samples]) -> Samples:
+    return Samples(
+        np.concatenate([one.seen for one in samples]),
+        np.concatenate([one.answers for one in samples]),
+        np.concatenate([one.part for one in samples]),
+    )
+
+
+def _trees(
+    samples: Samples, count: int, clock: Clock, rng: np.random.Generator, told: Told
+) -> trees.Forest:
+    grown: list[trees.Forest] = []
+    for number in range(max(count, 1)):
+        seed = int(rng.integers(2**31))
+        grown.append(trees.grown(samples.seen, samples.part, samples.answers, seed=seed))
+        clock.tick()
+        told(Progress("forest", max(clock.spent, number / count), clock.steps))
+        if clock.over:
+            break
+    return trees.joined(grown)
