@@ -12,8 +12,8 @@ from micro_models.budget import Clock, Progress, Told
 from micro_models.examples import Example, image_of
 from micro_models.trainers.tiny.losses import total
 from micro_models.trainers.tiny.model import TinyModel
-from micro_models.trainers.tiny.muon import Muon
 from micro_models.trainers.tiny.network import Network
+from micro_models.trainers.tiny.optimiser import AdamW, Muon
 from micro_models.trainers.tiny.recipe import Recipe
 from micro_models.trainers.tiny.samples import Batch, Sampler
 from micro_models.trainers.tiny.scale import working_scale
@@ -44,8 +44,9 @@ def train(
     told_s, slowest_s, loss = 0.0, 0.0, float("nan")
     while not _is_over(clock, slowest_s):
         began_s = clock.seconds
-        _set_rates(optimisers, _rate(clock, recipe))
-        loss = _step(network, optimisers, sampler.batch(rng), exclusive=spec.exclusive)
+        loss = _backward(network, sampler.batch(rng), exclusive=spec.exclusive)
+        for optimiser in optimisers:
+            optimiser.step(_rate(clock, recipe))
         clock.tick()
         slowest_s = max(slowest_s, clock.seconds - began_s)
         if clock.seconds - told_s >= _TOLD_EVERY_S:
@@ -61,23 +62,18 @@ def _is_over(clock: Clock, step_s: float) -> bool:
     return clock.steps > 0 and (clock.over or late)
 
 
-def _optimisers(network: Network, recipe: Recipe) -> list[torch.optim.Optimizer]:
+def _optimisers(network: Network, recipe: Recipe) -> tuple[Muon, AdamW]:
     """Muon for what multiplies within the network, AdamW for the heads, biases and norms."""
     heads = {id(head.weight) for head in (network.dense, network.classes) if head is not None}
-    is_matrix = {
-        id(weight): weight.ndim > 1 and id(weight) not in heads for weight in network.parameters()
-    }
-    matrices = [weight for weight in network.parameters() if is_matrix[id(weight)]]
-    others = [weight for weight in network.parameters() if not is_matrix[id(weight)]]
+    matrices, others = [], []
+    for weight in network.parameters():
+        is_matrix = weight.ndim > 1 and id(weight) not in heads
+        (matrices if is_matrix else others).append(weight)
     decay = recipe.weight_decay
-    found: list[torch.optim.Optimizer] = [
-        Muon(matrices, lr=recipe.matrix_rate, momentum=recipe.momentum, weight_decay=decay),
-        torch.optim.AdamW(others, lr=recipe.rate, weight_decay=decay),
-    ]
-    for optimiser in found:
-        for group in optimiser.param_groups:
-            group["highest"] = group["lr"]
-    return found
+    return (
+        Muon(matrices, rate=recipe.matrix_rate, momentum=recipe.momentum, decay=decay),
+        AdamW(others, rate=recipe.rate, decay=decay),
+    )
 
 
 def _rate(clock: Clock, recipe: Recipe) -> float:
@@ -86,27 +82,12 @@ def _rate(clock: Clock, recipe: Recipe) -> float:
     return rise * (0.5 * (1 + math.cos(math.pi * clock.spent)) + _LEAST_RATE)
 
 
-def _set_rates(optimisers: Sequence[torch.optim.Optimizer], part: float) -> None:
-    for optimiser in optimisers:
-        for group in optimiser.param_groups:
-            group["lr"] = group["highest"] * part
-
-
-def _step(
-    network: Network,
-    optimisers: Sequence[torch.optim.Optimizer],
-    batch: Batch,
-    *,
-    exclusive: bool,
-) -> float:
+def _backward(network: Network, batch: Batch, *, exclusive: bool) -> float:
+    """The loss of a batch; its gradients are left at the weights."""
     outputs = network(torch.from_numpy(batch.images))
     targets = {name: torch.from_numpy(array) for name, array in batch.targets.items()}
     loss = total(outputs, targets, exclusive=exclusive)
-    for optimiser in optimisers:
-        optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    for optimiser in optimisers:
-        optimiser.step()
     return float(loss.detach())
 
 
