@@ -101,7 +101,8 @@ def _thing(index: int, located: Located, shape: Shape, size_px: tuple[int, int])
     if located.kind is Kind.POINT:
         return replace(thing, has_size=True)
     if located.kind in OUTLINED and isinstance(shape, Polygon | Mask | RotatedBox | Ellipse):
-        return replace(thing, outline=filled(shape))
+        outline = shape if isinstance(shape, Mask) else Polygon(ring(shape))
+        return replace(thing, outline=outline)
     if located.kind is Kind.KEYPOINTS and isinstance(shape, Keypoints):
         return replace(thing, skeleton=_skeleton(shape, located.points))
     return thing
@@ -134,22 +135,21 @@ def _turned(index: int, shape: Shape, size_px: tuple[int, int]) -> Thing | None:
     return Thing(index, center, sides, angle, has_size=has_size, has_angle=has_angle)
 
 
-def filled(shape: Shape) -> Polygon | Mask:
-    """A shape with an area as something to fill.
+def ring(shape: Box | RotatedBox | Ellipse | Polygon) -> Floats:
+    """(n, 2) corners around a shape with an area.
 
-    >>> filled(Ellipse(10, 10, 4, 4)).points.shape
+    >>> ring(Ellipse(10, 10, 4, 4)).shape
     (32, 2)
     """
     match shape:
-        case Polygon() | Mask():
-            return shape
+        case Polygon():
+            return shape.points
         case RotatedBox():
-            return Polygon(shape.corners())
+            return shape.corners()
         case Ellipse():
-            return Polygon(_rim(shape))
-    box = bounds(shape)
-    corners = [(box.x0, box.y0), (box.x1, box.y0), (box.x1, box.y1), (box.x0, box.y1)]
-    return Polygon(np.array(corners, np.float32))
+            return _rim(shape)
+    x0, y0, x1, y1 = shape.x0, shape.y0, shape.x1, shape.y1
+    return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float32)
 
 
 def _rim(ellipse: Ellipse, corners: int = 32) -> Floats:

@@ -1,0 +1,321 @@
+"""An image and its regions, turned, scaled, mirrored and moved together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from micro_models.evaluation.overlap import bounds
+from micro_models.geometry import mask_to_polygons
+from micro_models.regions import (
+    Box,
+    Ellipse,
+    Floats,
+    Image,
+    Keypoints,
+    Mask,
+    Point,
+    Polygon,
+    Region,
+    RotatedBox,
+    Shape,
+    WholeImage,
+)
+from micro_models.trainers.tiny.things import ring
+
+# (2, 3): x, y, 1 in pixels of one image -> x, y in pixels of the other.
+Matrix = NDArray[np.float64]
+# Of an object of which less can be seen nobody knows whether a person would have labelled it.
+LEAST_INSIDE = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """Where regions came to lie; in `ignored` boxes there is something that is no background."""
+
+    regions: tuple[Region, ...]
+    ignored: tuple[Box, ...] = ()
+
+
+def warp(
+    image: Image, regions: Sequence[Region], matrix: Matrix, size_px: tuple[int, int]
+) -> tuple[Image, Moved]:
+    """The image of `size_px` (width, height) that `matrix` (2, 3) makes, and its regions.
+
+    What lies beyond the image's edge shows its mirror image. The mirrored objects there are
+    ignored: they are no background, and no object that anybody labelled either.
+
+    >>> image = Image(np.zeros((40, 60, 3), np.uint8))
+    >>> twice = np.array([[2.0, 0, 0], [0, 2, 0]])
+    >>> larger, moved = warp(image, [Region("car", Box(10, 5, 20, 15))], twice, (60, 40))
+    >>> larger.pixels.shape, moved.regions[0].shape
+    ((40, 60, 3), Box(x0=20.0, y0=10.0, x1=40.0, y1=30.0))
+    """
+    pixels = cv2.warpAffine(
+        image.pixels,
+        _by_middles(matrix),
+        size_px,
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    moved = move(regions, matrix, size_px)
+    ghosts = _ghosts(regions, (image.width_px, image.height_px), matrix, size_px)
+    return Image(np.asarray(pixels, np.uint8)), Moved(moved.regions, (*moved.ignored, *ghosts))
+
+
+def move(
+    regions: Iterable[Region],
+    matrix: Matrix,
+    size_px: tuple[int, int],
+    *,
+    least_inside: float = LEAST_INSIDE,
+) -> Moved:
+    """Where regions lie in an image of `size_px` (width, height) that `matrix` (2, 3) makes.
+
+    Boxes and polygons are cut off at its edge. Of what is less than `least_inside` within it the
+    part that is to be seen is ignored. It costs least for regions that `outlined` made.
+
+    >>> right = np.array([[1.0, 0, 25], [0, 1, 0]])
+    >>> move([Region("car", Box(0, 0, 10, 10))], right, (32, 32)).regions[0].shape
+    Box(x0=25.0, y0=0.0, x1=32.0, y1=10.0)
+    >>> move([Region("car", Box(5, 0, 15, 10))], right, (32, 32))
+    Moved(regions=(), ignored=(Box(x0=30.0, y0=0.0, x1=32.0, y1=10.0),))
+    """
+    kept: list[Region] = []
+    ignored: list[Box] = []
+    for region in regions:
+        if isinstance(region.shape, WholeImage):
+            kept.append(region)
+            continue
+        shape = moved_shape(region.shape, matrix, size_px)
+        visible = _common(bounds(shape), size_px)
+        if visible is None:
+            continue
+        # A moved mask has already lost what is outside.
+        whole = _box_around(bounds(region.shape), matrix) if isinstance(shape, Mask) else shape
+        inside = _inside(whole, size_px)
+        if inside >= least_inside:
+            kept.append(Region(region.label, _cut(shape, size_px, visible), region.score))
+        else:
+            ignored.append(visible)
+    return Moved(tuple(kept), tuple(ignored))
+
+
+def outlined(regions: Iterable[Region]) -> tuple[Region, ...]:
+    """The same regions with masks as polygons, several parts joined by a bridge: cheap to move.
+
+    >>> pixels = np.zeros((20, 30), np.bool_)
+    >>> pixels[2:8, 3:9] = pixels[12:18, 13:19] = True
+    >>> (region,) = outlined([Region("cell", Mask(pixels))])
+    >>> bounds(region.shape)
+    Box(x0=3.0, y0=2.0, x1=19.0, y1=18.0)
+    """
+    return tuple(
+        Region(region.label, _outline(region.shape), region.score)
+        if isinstance(region.shape, Mask)
+        else region
+        for region in regions
+    )
+
+
+def moved_shape(shape: Shape, matrix: Matrix, size_px: tuple[int, int]) -> Shape:
+    """The shape after the change, which may reach beyond the image of `size_px`; a mask may not.
+
+    An upright box goes around the turned ellipse in it, since few objects fill their corners.
+
+    >>> quarter = np.array([[0.0, -1, 100], [1, 0, 0]])
+    >>> moved_shape(Box(10, 20, 30, 60), quarter, (100, 100))
+    Box(x0=40.0, y0=10.0, x1=80.0, y1=30.0)
+    """
+    match shape:
+        case Box():
+            half = np.array([shape.x1 - shape.x0, shape.y1 - shape.y0]) / 2
+            x, y = _at(((shape.x0 + shape.x1) / 2, (shape.y0 + shape.y1) / 2), matrix)
+            width, height = np.hypot(*(matrix[:, :2] * half).T).tolist()
+            return Box(x - width, y - height, x + width, y + height)
+        case RotatedBox():
+            return _turned_box(shape, matrix)
+        case Ellipse():
+            return _turned_ellipse(shape, matrix)
+        case Polygon():
+            return Polygon(_points(shape.points, matrix))
+        case Keypoints():
+            return Keypoints(_points(shape.points, matrix), shape.scores)
+        case Point():
+            return Point(*_at((shape.x, shape.y), matrix))
+        case Mask():
+            return _moved_mask(shape, matrix, size_px)
+        case WholeImage():
+            return shape
+
+
+def _by_middles(matrix: Matrix) -> Matrix:
+    """The same change for coordinates that are 0 in the middle of the first pixel."""
+    shifted = matrix.astype(np.float64)
+    shifted[:, 2] += shifted[:, :2].sum(axis=1) * 0.5 - 0.5
+    return shifted
+
+
+def _points(points: Floats, matrix: Matrix) -> Floats:
+    moved: Floats = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    return moved
+
+
+def _at(point: tuple[float, float], matrix: Matrix) -> tuple[float, float]:
+    x, y = (matrix[:, :2] @ point + matrix[:, 2]).tolist()
+    return x, y
+
+
+def _turned_box(box: RotatedBox, matrix: Matrix) -> RotatedBox:
+    """The rectangle closest to what may have become a parallelogram: the same axes, made square."""
+    angle = math.radians(box.angle_deg)
+    cos, sin = math.cos(angle), math.sin(angle)
+    along = matrix[:, :2] @ (cos * box.width_px, sin * box.width_px)
+    across = matrix[:, :2] @ (-sin * box.height_px, cos * box.height_px)
+    if np.linalg.det(matrix[:, :2]) < 0:
+        across = -across
+    direction = along + np.array([across[1], -across[0]])
+    cos, sin = (direction / max(math.hypot(*direction), 1e-12)).tolist()
+    width, height = along @ (cos, sin), across @ (-sin, cos)
+    return RotatedBox(
+        *_at((box.center_x, box.center_y), matrix),
+        max(float(width), 0.0),
+        max(float(height), 0.0),
+        math.degrees(math.atan2(sin, cos)),
+    )
+
+
+def _turned_ellipse(ellipse: Ellipse, matrix: Matrix) -> Ellipse:
+    angle = math.radians(ellipse.angle_deg)
+    cos, sin = math.cos(angle), math.sin(angle)
+    axes = np.array([[cos, -sin], [sin, cos]]) * (ellipse.radius_x, ellipse.radius_y)
+    directions, radii, _ = np.linalg.svd(matrix[:, :2] @ axes)
+    return Ellipse(
+        *_at((ellipse.center_x, ellipse.center_y), matrix),
+        float(radii[0]),
+        float(radii[1]),
+        math.degrees(math.atan2(directions[1, 0], directions[0, 0])),
+    )
+
+
+def _moved_mask(mask: Mask, matrix: Matrix, size_px: tuple[int, int]) -> Mask:
+    """Costs as much as its object is large, on either side."""
+    pixels = np.zeros(size_px[::-1], np.bool_)
+    around = bounds(mask)
+    visible = _common(_box_around(around, matrix), size_px)
+    if visible is None:
+        return Mask(pixels)
+    x0, y0, x1, y1 = (int(edge) for edge in (around.x0, around.y0, around.x1, around.y1))
+    left, top = int(visible.x0), int(visible.y0)
+    right, bottom = math.ceil(visible.x1), math.ceil(visible.y1)
+    crop = mask.pixels[y0:y1, x0:x1].astype(np.uint8) * np.uint8(255)
+    if not crop.size:
+        return Mask(pixels)
+    own = matrix.copy()
+    own[:, 2] += matrix[:, :2] @ (x0, y0) - (left, top)
+    part = cv2.warpAffine(crop, _by_middles(own), (right - left, bottom - top))
+    pixels[top:bottom, left:right] = np.asarray(part) >= 128
+    return Mask(pixels)
+
+
+def _box_around(box: Box, matrix: Matrix) -> Box:
+    """Around all four corners after the change."""
+    return bounds(Polygon(_points(ring(box), matrix)))
+
+
+def _outline(mask: Mask) -> Shape:
+    rings = [one.points for one in mask_to_polygons(mask, tolerance_px=0.5)]
+    if not rings:
+        return mask
+    first = rings[0]
+    ways = [np.concatenate([first[:1], ring, ring[:1]]) for ring in rings[1:]]
+    return Polygon(np.concatenate([first, *ways]))
+
+
+def _common(box: Box, size_px: tuple[int, int]) -> Box | None:
+    """The part of a box within the image; None if there is none."""
+    x0, y0 = max(box.x0, 0.0), max(box.y0, 0.0)
+    x1, y1 = min(box.x1, float(size_px[0])), min(box.y1, float(size_px[1]))
+    return Box(x0, y0, x1, y1) if x0 <= x1 and y0 <= y1 else None
+
+
+def _inside(shape: Shape, size_px: tuple[int, int]) -> float:
+    """Which part of a shape lies within the image, 0..1."""
+    around = bounds(shape)
+    visible = _common(around, size_px)
+    if visible is None or visible == around:
+        return 0.0 if visible is None else 1.0
+    if isinstance(shape, Keypoints):
+        return float(_seen(shape, size_px).sum() / max((shape.scores > 0).sum(), 1))
+    if isinstance(shape, RotatedBox | Ellipse | Polygon):
+        points = ring(shape)
+        whole = cv2.contourArea(points)
+        return cv2.contourArea(_cut_off(points, size_px)) / whole if whole else 0.0
+    area = (around.x1 - around.x0) * (around.y1 - around.y0)
+    return (visible.x1 - visible.x0) * (visible.y1 - visible.y0) / area if area else 0.0
+
+
+def _cut(shape: Shape, size_px: tuple[int, int], visible: Box) -> Shape:
+    match shape:
+        case Box():
+            return visible
+        case Polygon() if bounds(shape) != visible:
+            points = _cut_off(shape.points, size_px)
+            return Polygon(points) if len(points) >= 3 else shape
+        case Keypoints():
+            seen = _seen(shape, size_px)
+            return Keypoints(shape.points, np.where(seen, shape.scores, 0).astype(np.float32))
+    return shape
+
+
+def _seen(shape: Keypoints, size_px: tuple[int, int]) -> NDArray[np.bool_]:
+    within = (shape.points >= 0) & (shape.points < np.array(size_px))
+    return np.asarray(within.all(axis=1) & (shape.scores > 0))
+
+
+def _cut_off(points: Floats, size_px: tuple[int, int]) -> Floats:
+    """A polygon's part within the image.
+
+    Source: I. Sutherland, G. Hodgman, Communications of the ACM 17 (1974) 32-42.
+    """
+    for axis in (0, 1):
+        for edge, sign in ((0.0, 1.0), (float(size_px[axis]), -1.0)):
+            within = (points[:, axis] - edge) * sign
+            following, next_within = np.roll(points, -1, axis=0), np.roll(within, -1)
+            crosses = (within < 0) != (next_within < 0)
+            part = np.divide(within, within - next_within, out=np.zeros_like(within), where=crosses)
+            crossing = points + (following - points) * part[:, None]
+            both = np.stack([points, crossing], axis=1).reshape(-1, 2)
+            points = both[np.stack([within >= 0, crosses], axis=1).reshape(-1)]
+            if not len(points):
+                return points.astype(np.float32)
+    return points.astype(np.float32)
+
+
+def _ghosts(
+    regions: Sequence[Region], source_px: tuple[int, int], matrix: Matrix, size_px: tuple[int, int]
+) -> list[Box]:
+    """Where the mirrored objects are that `BORDER_REFLECT_101` shows beyond the image's edges."""
+    located = [one.shape for one in regions if not isinstance(one.shape, WholeImage)]
+    corners = np.array([[0, 0], [size_px[0], 0], [0, size_px[1]], size_px], np.float64)
+    looked_at = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    ghosts = []
+    flips = [
+        [(1, 0)]
+        + ([(-1, 1)] if looked_at[:, axis].min() < 0 else [])
+        + ([(-1, 2 * side - 1)] if looked_at[:, axis].max() > side else [])
+        for axis, side in enumerate(source_px)
+    ]
+    for sign_x, shift_x in flips[0]:
+        for sign_y, shift_y in flips[1]:
+            if sign_x > 0 and sign_y > 0:
+                continue
+            mirror = np.array([[sign_x, 0, shift_x], [0, sign_y, shift_y], [0, 0, 1]])
+            there = [bounds(moved_shape(bounds(one), matrix @ mirror, size_px)) for one in located]
+            ghosts += [seen for one in there if (seen := _common(one, size_px))]
+    return ghosts
