@@ -1,0 +1,48 @@
+"""The trainers that come with the library; each is imported when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+
+from micro_models.interface import ModelFileError, Trainer
+
+# In ascending order of trust: the first is quick, the last gets most of the time.
+_DEFAULT = {
+    "forest": ("micro_models.trainers.forest", "ForestTrainer"),
+    "tiny": ("micro_models.trainers.tiny", "TinyTrainer"),
+}
+
+
+def default_trainers() -> list[Trainer]:
+    """What `fit` chooses from if it is not told: the quick one first, the thorough one last.
+
+    >>> [trainer.name for trainer in default_trainers()]
+    ['forest', 'tiny']
+    """
+    return [_made(name) for name in _DEFAULT]
+
+
+def trainer_named(name: str, others: Sequence[Trainer] = ()) -> Trainer:
+    """The one among `others`, or else of the library's own.
+
+    Errors: `ModelFileError` if there is none.
+
+    >>> trainer_named("tiny").name
+    'tiny'
+    """
+    for trainer in others:
+        if trainer.name == name:
+            return trainer
+    if name in _DEFAULT:
+        return _made(name)
+    raise ModelFileError(
+        f"the model was made by the trainer {name!r}, which is not known here; hand it over: "
+        "load(folder, trainers=[...])"
+    )
+
+
+def _made(name: str) -> Trainer:
+    module, cls = _DEFAULT[name]
+    trainer: Trainer = getattr(import_module(module), cls)()
+    return trainer

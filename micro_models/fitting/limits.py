@@ -1,0 +1,60 @@
+"""Where a model knows its way: images like those that it was made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from micro_models.appearance import apart, describe
+from micro_models.regions import Image
+
+# Images that are alike anyhow, labelled or not, lie this far apart (see `appearance`).
+NEAREST_REACH = 0.35
+# How much farther than its own images are from each other a new one may be.
+GENEROSITY = 2.0
+# More descriptions than this tell nothing new.
+_MOST = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """Descriptions (m, d) float32 of the images a model was made of, and how far it may go.
+
+    An image is known within `reach` of one of them.
+    """
+
+    descriptions: NDArray[np.float32]
+    reach: float
+
+    @classmethod
+    def of(cls, images: Sequence[Image]) -> Limits:
+        """The limits of a model made of these images, labelled or not.
+
+        >>> import numpy as np
+        >>> images = [Image(np.full((48, 64, 3), level, np.uint8)) for level in (90, 100, 110)]
+        >>> limits = Limits.of(images)
+        >>> white = Image(np.full((48, 64, 3), 255, np.uint8))
+        >>> limits.trust(images[0]), limits.trust(white)
+        (1.0, 0.0)
+        """
+        step = max(len(images) / _MOST, 1.0)
+        chosen = [images[int(n * step)] for n in range(min(len(images), _MOST))]
+        descriptions = np.stack([describe(image) for image in chosen])
+        return cls(descriptions, _reach(descriptions))
+
+    def trust(self, image: Image) -> float:
+        """0..1, 1 = like the images that the model was made of, 0 = like none of them."""
+        away = apart(describe(image)[None], self.descriptions).min() / self.reach
+        return round(float(np.clip(2.0 - away, 0.0, 1.0)), 6)
+
+
+def _reach(descriptions: NDArray[np.float32]) -> float:
+    """From how far each image is from the nearest other: widened, for there are few."""
+    if len(descriptions) < 2:
+        return NEAREST_REACH * GENEROSITY
+    between = apart(descriptions, descriptions)
+    np.fill_diagonal(between, np.inf)
+    return GENEROSITY * max(float(between.min(axis=1).max()), NEAREST_REACH)

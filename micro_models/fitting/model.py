@@ -1,0 +1,79 @@
+"""A micro-model: what a trainer learned, calibrated, and knowing its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from micro_models.examples import Picture, image_of
+from micro_models.fitting.calibration import Calibration
+from micro_models.fitting.limits import Limits
+from micro_models.fitting.report import Report
+from micro_models.fitting.scaling import scaled_image, scaled_region
+from micro_models.interface import Learned, State
+from micro_models.regions import Image, Region
+
+
+@dataclass(frozen=True, eq=False)
+class MicroModel:
+    """Finds what it was shown in a few examples. Never changes; safe to call from many threads.
+
+    `version` is the same for models that answer the same: a hash over everything that an answer
+    depends on. Make one with `fit` or `load`.
+    """
+
+    learned: Learned
+    trainer: str
+    calibration: Calibration
+    limits: Limits
+    report: Report
+    factor: float
+    version: str
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What it can find, sorted."""
+        return tuple(self.learned.labels)
+
+    def detect(self, pictures: Sequence[Picture], *, min_score: float = 0.05) -> list[list[Region]]:
+        """Per picture (an image or its file) what is in it, best first.
+
+        A score is the probability, 0..1, that the region is right: of this label, and overlapping
+        the object by half. On an image unlike the examples scores are lowered, down to nothing.
+        A label has the shape that it had in most examples; of classes about the whole image each
+        is given. One picture at a time is in memory.
+
+        Errors: `UnreadableImage` and `FileNotFoundError`, which name the file.
+        """
+        return [self._detect(image_of(picture), min_score) for picture in pictures]
+
+    def state(self) -> State:
+        """All of it but the report, as numbers and arrays."""
+        from micro_models.fitting.storage import state_of
+
+        return state_of(self)
+
+    def save(self, folder: Path | str) -> None:
+        """Write it to a folder, which `load` reads; one that holds a model gets this one.
+
+        At no moment is the folder without a whole model. Errors: `ModelFileError` for a folder
+        that holds something else.
+        """
+        from micro_models.fitting.storage import save
+
+        save(self, Path(folder))
+
+    def _detect(self, image: Image, min_score: float) -> list[Region]:
+        trust = self.limits.trust(image)
+        if trust == 0 or trust < min_score:
+            return []
+        small = scaled_image(image, self.factor)
+        least = self.calibration.least_raw(min_score / trust)
+        found = self.calibration.calibrated(self.learned.detect([small], min_score=least)[0])
+        size = image.width_px, image.height_px
+        return [
+            scaled_region(replace(one, score=one.score * trust), 1 / self.factor, size=size)
+            for one in found
+            if one.score * trust >= min_score
+        ]

@@ -1,0 +1,226 @@
+"""From a few examples to a micro-model, within a budget: try trainers, choose, train, calibrate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from micro_models.budget import Budget, Told, ignore
+from micro_models.examples import Example, Picture, image_of
+from micro_models.fitting import calibration as calibrating
+from micro_models.fitting.album import Album, opened
+from micro_models.fitting.builtin import default_trainers
+from micro_models.fitting.course import Course, Stage
+from micro_models.fitting.folds import folds
+from micro_models.fitting.limits import Limits
+from micro_models.fitting.model import MicroModel
+from micro_models.fitting.report import Report, fingerprint, label_counts, versions
+from micro_models.fitting.storage import assembled
+from micro_models.fitting.trials import Trial, tried, winner
+from micro_models.fitting.validation import HeldOut, precision_and_recall
+from micro_models.interface import Learned, Trainer
+from micro_models.regions import Image
+
+# Shares of the budget. What the quick trainer does not use the last stage gets.
+_QUICK_TRIAL, _QUICK_FIT, _TRIALS = 0.08, 0.05, 0.32
+# A first model is worth showing if it is right more often than not.
+_GOOD_ENOUGH = 0.5
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How `fit` goes about it.
+
+    `folds`: how often a trainer is tried, each time without another part of the examples.
+    """
+
+    folds: int = 3
+
+
+# Is handed a model that is useful already, while a better one is trained.
+OnBetter = Callable[[MicroModel], None]
+
+
+def fit(
+    examples: Sequence[Example],
+    *,
+    unlabelled: Sequence[Picture] = (),
+    budget: Budget = Budget(seconds=60),
+    seed: int = 0,
+    trainers: Sequence[Trainer] | None = None,
+    options: FitOptions = FitOptions(),
+    told: Told = ignore,
+    on_better: OnBetter | None = None,
+) -> MicroModel:
+    """A model of the examples, within 10% of the budget, pictures' decoding and all included.
+
+    Trainers (ours, or those given: the quick one first, the thorough one last) are tried on
+    held-out examples; the best trains on all of them, and its scores are calibrated by what it
+    found when they were held out. `unlabelled` are more pictures of the same project: they tell
+    what is usual in it. `on_better` gets the quick trainer's model as soon as it is ready, if it
+    is any good. The same examples, seed and budget of steps give the same model. `told` is called
+    from this thread at least twice a second or so; to cancel, raise from it.
+
+    Errors: `ValueError` for examples without any region or of kinds that no trainer learns;
+    `UnreadableImage` and `FileNotFoundError`, which name an example's file.
+
+    >>> import numpy as np
+    >>> from micro_models import Box, Budget, Example, Image, Region, fit
+    >>> pixels = np.full((48, 64, 3), 90, np.uint8)
+    >>> pixels[10:30, 20:40] = 250
+    >>> batman = Example(Image(pixels), [Region("batman", Box(20, 10, 40, 30))])
+    >>> fit([batman], budget=Budget(steps=2)).labels
+    ('batman',)
+    """
+    _check(examples)
+    course = Course(budget, told)
+    course.tell("reading pictures")
+    rng = np.random.default_rng(np.random.SeedSequence([seed % 2**63, 0]))
+    album = opened(examples, unlabelled, rng=rng)
+    suited = _suited(default_trainers() if trainers is None else trainers, album)
+    return _Training(album, suited, course, seed, options.folds).run(on_better)
+
+
+def _check(examples: Sequence[Example]) -> None:
+    if not examples:
+        raise ValueError("there are no examples; label a picture or two first")
+    if not any(example.regions for example in examples):
+        raise ValueError(
+            f"none of the {len(examples)} examples has a region, so there is nothing to learn; "
+            "label an object in at least one of them"
+        )
+
+
+def _suited(trainers: Sequence[Trainer], album: Album) -> list[Trainer]:
+    suited = [trainer for trainer in trainers if trainer.suits(album.examples)]
+    if not suited:
+        kinds = {type(one.shape).__name__ for some in album.examples for one in some.regions}
+        names = ", ".join(trainer.name for trainer in trainers) or "none was given"
+        raise ValueError(
+            f"no trainer ({names}) learns {', '.join(sorted(kinds))} from these examples; "
+            "hand over another one: fit(..., trainers=[...])"
+        )
+    return suited
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Who trains the model, what it found when it was tried (nothing: it was not), and why."""
+
+    trainer: Trainer
+    held: HeldOut
+    why: str
+
+
+class _Training:
+    """One run of `fit`; its parts share what was decoded and measured."""
+
+    def __init__(
+        self, album: Album, trainers: Sequence[Trainer], course: Course, seed: int, folds_: int
+    ) -> None:
+        self._album, self._trainers, self._course, self._seed = album, trainers, course, seed
+        self._groups = folds(album.examples, count=folds_)
+        self._limits = Limits.of([*map(_image, album.examples), *album.unlabelled])
+        self._data = fingerprint(album.examples)
+        self._trials: list[Trial] = []
+
+    def run(self, on_better: OnBetter | None) -> MicroModel:
+        *quick, thorough = self._trainers
+        for trainer in quick[:1]:
+            self._try(trainer, _QUICK_TRIAL)
+        if on_better is not None and self._trials:
+            self._show_early(on_better)
+        for trainer in [*quick[1:], thorough]:
+            self._try(trainer, _TRIALS / max(len(quick), 1))
+        choice = self._choice()
+        stage = self._course.last(choice.trainer.name)
+        learned = self._fit(choice.trainer, stage, self._seed)
+        return self._model(learned, choice)
+
+    def _try(self, trainer: Trainer, share: float) -> None:
+        if not self._groups or self._course.late(share):
+            return
+        trial = tried(
+            trainer,
+            self._album.examples,
+            self._groups,
+            course=self._course,
+            share=share,
+            seed=self._seed,
+            unlabelled=self._album.unlabelled,
+        )
+        self._trials.append(trial)
+
+    def _show_early(self, on_better: OnBetter) -> None:
+        trial = self._trials[0]
+        if trial.quality.score < _GOOD_ENOUGH or self._course.late(_QUICK_FIT):
+            return
+        stage = self._course.stage(f"{trial.trainer.name}, for now", _QUICK_FIT)
+        learned = self._fit(trial.trainer, stage, self._seed)
+        on_better(self._model(learned, _Choice(trial.trainer, trial.held, "for now")))
+
+    def _fit(self, trainer: Trainer, stage: Stage, seed: int) -> Learned:
+        album = self._album
+        return trainer.fit(
+            album.examples,
+            budget=stage.budget,
+            seed=seed,
+            unlabelled=album.unlabelled,
+            told=stage.told,
+        )
+
+    def _choice(self) -> _Choice:
+        if not self._trials:
+            reason = "a single example" if not self._groups else "too little time"
+            why = f"untried: {reason} leaves nothing to hold out"
+            return _Choice(self._trainers[-1], HeldOut((), ()), why)
+        best, why = winner(self._trials)
+        return _Choice(best.trainer, best.held, why)
+
+    def _model(self, learned: Learned, choice: _Choice) -> MicroModel:
+        held = choice.held
+        calibration = calibrating.learned(held.found, held.truth, self._album.examples)
+        return assembled(
+            learned,
+            trainer=choice.trainer.name,
+            calibration=calibration,
+            limits=self._limits,
+            report=self._report(choice),
+            factor=self._album.factor,
+        )
+
+    def _report(self, choice: _Choice) -> Report:
+        album, budget = self._album, self._course.budget
+        at_half = precision_and_recall(choice.held, album.examples)
+        return Report(
+            winner=choice.trainer.name,
+            why=choice.why,
+            examples=len(album.examples),
+            labels=label_counts(album.examples),
+            unlabelled=len(album.unlabelled),
+            seconds=round(self._course.seconds, 2),
+            budget={"seconds": budget.seconds, "steps": budget.steps},
+            seed=self._seed,
+            trials=tuple(trial.report for trial in self._trials),
+            precision=None if at_half is None else round(at_half[0], 4),
+            recall=None if at_half is None else round(at_half[1], 4),
+            factor=album.factor,
+            data=self._data,
+            versions=versions(),
+            notes=tuple(_notes(album, choice)),
+        )
+
+
+def _image(example: Example) -> Image:
+    return image_of(example.picture)
+
+
+def _notes(album: Album, choice: _Choice) -> Iterator[str]:
+    if not choice.held.truth:
+        yield "its scores are the trainer's own: no example could be held out to calibrate them"
+    if album.factor < 1:
+        yield f"pictures were made {1 / album.factor:.1f} times smaller to fit in memory"
+    if album.skipped:
+        yield f"{album.skipped} unlabelled pictures could not be read and were left out"

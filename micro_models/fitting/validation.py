@@ -1,0 +1,114 @@
+"""How good a trainer is on images that it did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from micro_models.evaluation.average_precision import average_precisions
+from micro_models.evaluation.classes import accuracy
+from micro_models.evaluation.matching import match
+from micro_models.examples import Example, image_of
+from micro_models.fitting.calibration import exclusive, learned
+from micro_models.fitting.folds import held_out
+from micro_models.interface import Learned
+from micro_models.regions import Region, WholeImage
+
+# Raw scores below this are not worth the time to match them.
+_LEAST = 0.02
+
+# Trains on some of the examples: (examples, number of the fold) -> model.
+FitPart = Callable[[Sequence[Example], int], Learned]
+
+Regions = tuple[Region, ...]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good held-out detections are, 0..1, higher = better.
+
+    `by_label`: average precision at an overlap of 0.5 of each label; `accuracy`: the share of
+    images with the right class, where classes exclude each other; `score`: what trainers are
+    compared by, the mean of what located labels and classes have.
+    """
+
+    score: float
+    by_label: dict[str, float]
+    accuracy: float | None = None
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What was found in held-out images, with raw scores, and what is there; lists per image."""
+
+    found: tuple[Regions, ...]
+    truth: tuple[Regions, ...]
+
+
+def cross_validated(
+    fit_part: FitPart, examples: Sequence[Example], groups: Sequence[Sequence[int]]
+) -> HeldOut:
+    """Train without each group of examples in turn, and look at the group.
+
+    Errors: whatever `fit_part` raises.
+    """
+    found: list[Regions] = []
+    truth: list[Regions] = []
+    for number, group in enumerate(groups):
+        rest = [one for index, one in enumerate(examples) if index not in set(group)]
+        model = fit_part(rest, number)
+        for index in held_out(group):
+            example = examples[index]
+            answer = model.detect([image_of(example.picture)], min_score=_LEAST)[0]
+            found.append(tuple(answer))
+            truth.append(example.regions)
+    return HeldOut(tuple(found), tuple(truth))
+
+
+def quality(held: HeldOut) -> Quality:
+    """The figures of held-out detections.
+
+    >>> from micro_models.regions import Box
+    >>> car = (Region("car", Box(0, 0, 9, 9)),)
+    >>> quality(HeldOut((car, ()), (car, car))).by_label
+    {'car': 0.504950495049505}
+    """
+    by_label = average_precisions(held.found, held.truth)
+    located, classes = (_labels(held.truth, whole=whole) for whole in (False, True))
+    parts = [[by_label[label] for label in labels] for labels in (located, classes) if labels]
+    right = None
+    if classes and exclusive([Example("", regions) for regions in held.truth]):
+        right = accuracy(held.found, held.truth)
+        parts[-1] = [right]
+    score = float(np.mean([np.mean(part) for part in parts])) if parts else 0.0
+    return Quality(score, by_label, right)
+
+
+def precision_and_recall(
+    held: HeldOut, examples: Sequence[Example], *, min_score: float = 0.5
+) -> tuple[float, float] | None:
+    """(precision, recall) 0..1 of what has a calibrated score of `min_score`; None if untried.
+
+    Each image is calibrated by the others, so that none is its own proof.
+    """
+    if not held.truth:
+        return None
+    hits = found = 0
+    for at, truth in enumerate(held.truth):
+        others = [n for n in range(len(held.truth)) if n != at]
+        calibration = learned(
+            [held.found[n] for n in others], [held.truth[n] for n in others], examples
+        )
+        told = calibration.calibrated(held.found[at])
+        kept = [region for region in told if region.score >= min_score]
+        hits += len(match(kept, truth).pairs)
+        found += len(kept)
+    return hits / max(found, 1), hits / max(sum(map(len, held.truth)), 1)
+
+
+def _labels(truth: Sequence[Regions], *, whole: bool) -> list[str]:
+    return sorted(
+        {one.label for some in truth for one in some if isinstance(one.shape, WholeImage) is whole}
+    )
