@@ -7,18 +7,24 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from micro_models.geometry import polygon_to_mask
 from micro_models.regions import (
     Box,
     Ellipse,
     Floats,
+    Keypoints,
     Point,
+    Polygon,
     Region,
     RotatedBox,
     Shape,
     WholeImage,
 )
+from micro_models.trainers.tiny.masks import cut_out, drawn
 from micro_models.trainers.tiny.peaks import Peaks, find_peaks
-from micro_models.trainers.tiny.spec import Kind, Spec
+from micro_models.trainers.tiny.skeletons import skeleton
+from micro_models.trainers.tiny.spec import OUTLINED, Kind, Spec
+from micro_models.trainers.tiny.things import ring
 
 Pair = tuple[float, float]
 
@@ -78,12 +84,21 @@ def _shapes(
     found: Peaks, outputs: Mapping[str, Floats], spec: Spec, cell_px: Pair, size_px: tuple[int, int]
 ) -> Iterator[Shape | None]:
     """In the order of `found`; None for what lies outside the image."""
-    del outputs
-    gain = np.array(cell_px)
+    gain = np.array(cell_px, np.float32)
+    patches = cut_out(found, outputs, spec)
     for one in range(len(found)):
         kind = spec.located[found.index[one]].kind
-        center, sides = (found.center[one] * gain).tolist(), (found.sides[one] * gain).tolist()
-        yield _plain(kind, center, sides, math.degrees(found.angle[one]), size_px)
+        if kind is Kind.KEYPOINTS:
+            bones = skeleton(found, one, outputs, spec)
+            yield Keypoints(bones.points * gain, bones.scores)
+            continue
+        shape: Shape | None = (
+            drawn(patches[one], kind, cell_px, size_px) if one in patches else None
+        )
+        if shape is None:
+            center, sides = (found.center[one] * gain).tolist(), (found.sides[one] * gain).tolist()
+            shape = _plain(kind, center, sides, math.degrees(found.angle[one]), size_px)
+        yield shape
 
 
 def _plain(
@@ -101,4 +116,14 @@ def _plain(
         return Ellipse(x, y, width / 2, height / 2, angle_deg)
     x0, x1 = (min(max(edge, 0.0), most_x) for edge in (x - width / 2, x + width / 2))
     y0, y1 = (min(max(edge, 0.0), most_y) for edge in (y - height / 2, y + height / 2))
-    return Box(x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+    if x0 >= x1 or y0 >= y1:
+        return None
+    box = Box(x0, y0, x1, y1)
+    if kind not in OUTLINED:
+        return box
+    # Nothing of it was outlined: its box is all that is known.
+    corners = Polygon(ring(box))
+    if kind is Kind.POLYGON:
+        return corners
+    mask = polygon_to_mask(corners, width_px=int(most_x), height_px=int(most_y))
+    return mask if mask.pixels.any() else None
