@@ -22,9 +22,19 @@ from micro_models.regions import (
     RotatedBox,
     Shape,
 )
-from micro_models.trainers.tiny.warp import Matrix, Moved, move, outlined, warp
+from micro_models.trainers.tiny.warp import Matrix, Moved, move, outlined, warp, warp_pixels
 
-__all__ = ["Moved", "Policy", "move", "outlined", "photometric", "random_affine", "warp"]
+__all__ = [
+    "Moved",
+    "Policy",
+    "about",
+    "move",
+    "outlined",
+    "photometric",
+    "random_affine",
+    "warp",
+    "warp_pixels",
+]
 
 Pixels = NDArray[np.uint8]
 # Fewer directions than this tell nothing about all objects.

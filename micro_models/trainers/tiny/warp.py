@@ -56,16 +56,37 @@ def warp(
     >>> larger.pixels.shape, moved.regions[0].shape
     ((40, 60, 3), Box(x0=20.0, y0=10.0, x1=40.0, y1=30.0))
     """
-    pixels = cv2.warpAffine(
-        image.pixels,
+    pixels = warp_pixels(image.pixels, matrix, size_px)
+    moved = move(regions, matrix, size_px)
+    ghosts = _ghosts(regions, (image.width_px, image.height_px), matrix, size_px)
+    return Image(pixels), Moved(moved.regions, (*moved.ignored, *ghosts))
+
+
+def warp_pixels(
+    pixels: NDArray[np.uint8],
+    matrix: Matrix,
+    size_px: tuple[int, int],
+    *,
+    color: Sequence[float] | None = None,
+) -> NDArray[np.uint8]:
+    """(h, w, 3) -> what `matrix` (2, 3) makes of it within `size_px` (width, height).
+
+    Beyond its edge there is `color`, or its mirror image if that is None.
+
+    >>> pixels = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    >>> mirrored = warp_pixels(pixels, np.array([[-1.0, 0, 2], [0, 1, 0]]), (2, 2))
+    >>> bool((mirrored == pixels[:, ::-1]).all())
+    True
+    """
+    warped = cv2.warpAffine(
+        pixels,
         _by_middles(matrix),
         size_px,
         flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REFLECT_101,
+        borderMode=cv2.BORDER_REFLECT_101 if color is None else cv2.BORDER_CONSTANT,
+        borderValue=color or (0, 0, 0),
     )
-    moved = move(regions, matrix, size_px)
-    ghosts = _ghosts(regions, (image.width_px, image.height_px), matrix, size_px)
-    return Image(np.asarray(pixels, np.uint8)), Moved(moved.regions, (*moved.ignored, *ghosts))
+    return np.asarray(warped, np.uint8)
 
 
 def move(
