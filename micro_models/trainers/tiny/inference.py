@@ -10,11 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micro_models.trainers.tiny.layout import COARSE, FINE, MIDDLE, MIX, POOLED, Layer
+from micro_models.trainers.tiny.layout import (
+    COARSE,
+    FINE,
+    LONGEST,
+    MIDDLE,
+    MIX,
+    POOLED,
+    SHORTEST,
+    Layer,
+)
 
 Arrays = Mapping[str, NDArray[np.float32]]
-# The logarithm of a side relative to a typical one is kept within, as in the network.
-_SHORTEST, _LONGEST = -4.0, 5.0
 # For so many different sizes of images the compiled graph is kept.
 _SIZES = 8
 
@@ -125,7 +132,7 @@ class _Graph:
         for name in {"heat", "mask", "point_heat"} & set(names):
             outputs[name] = ops.sigmoid(outputs[name])
         if "sides" in outputs:
-            sides = ops.exp(ops.clamp(outputs["sides"], _SHORTEST, _LONGEST))
+            sides = ops.exp(ops.clamp(outputs["sides"], SHORTEST, LONGEST))
             outputs["sides"] = ops.multiply(sides, self._arrays["half_side"])
         return outputs
 

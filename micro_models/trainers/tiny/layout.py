@@ -13,6 +13,8 @@ from dataclasses import dataclass
 STRIDE = 4
 # The sides of an image must be multiples of it: the coarsest features have this stride.
 MULTIPLE = 16
+# The logarithm of a side relative to a typical one is kept within.
+SHORTEST, LONGEST = -4.0, 5.0
 # Heads that read from the whole image instead of each cell.
 POOLED = ("classes",)
 

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micro_models.interface import ModelFileError, State
-from micro_models.regions import Image, Region
+from micro_models.regions import Image, Region, WholeImage
+from micro_models.trainers.tiny.alone import doubted
 from micro_models.trainers.tiny.decode import decode
 from micro_models.trainers.tiny.inference import Inference
 from micro_models.trainers.tiny.layout import MULTIPLE, POOLED, STRIDE, shapes
-from micro_models.trainers.tiny.scale import padded, resized, spans
+from micro_models.trainers.tiny.scale import padded, resized, spans, view
 from micro_models.trainers.tiny.spec import Spec
 
 Arrays = Mapping[str, NDArray[np.float32]]
@@ -23,18 +24,20 @@ _AT_ONCE_PX = 1_500_000
 _TILE_PX, _OVERLAP_PX = 1024, 192
 # Images beyond it are looked at smaller than they should be, or the maps would fill the memory.
 _MOST_PX = 100_000_000
-# Batches are no faster per image, but compiled for a size of their own.
-_VIEW_PX = 128
 
 
 class TinyModel:
     """Answers of one trained network; never changes, safe to call from many threads.
 
     `scale`: pixels that the network sees for one of the image's. `arrays` as `layout.shapes` tells.
+    `alone`: labels that were never seen twice in one image, see `alone.alone`.
     """
 
-    def __init__(self, spec: Spec, arrays: Arrays, *, scale: float) -> None:
+    def __init__(
+        self, spec: Spec, arrays: Arrays, *, scale: float, alone: Mapping[str, int]
+    ) -> None:
         self._spec, self._arrays, self._scale = spec, dict(arrays), scale
+        self._alone = dict(alone)
         self._run = Inference(spec.heads, arrays, exclusive=spec.exclusive)
 
     @property
@@ -48,7 +51,12 @@ class TinyModel:
 
     def state(self) -> State:
         """All of it, for `restored`."""
-        settings = {"format": _FORMAT, "spec": self._spec.to_json(), "scale": self._scale}
+        settings = {
+            "format": _FORMAT,
+            "spec": self._spec.to_json(),
+            "scale": self._scale,
+            "alone": self._alone,
+        }
         return State(settings, self._arrays)
 
     def _detect(self, image: Image, min_score: float) -> list[Region]:
@@ -61,7 +69,7 @@ class TinyModel:
         if self._spec.classes:
             outputs["classes"] = self._run(view(image.pixels)[None])["classes"][0]
         exact = seen.shape[1] / width_px, seen.shape[0] / height_px
-        return decode(
+        found = decode(
             outputs,
             self._spec,
             width_px=width_px,
@@ -70,6 +78,7 @@ class TinyModel:
             stride=STRIDE,
             min_score=min_score,
         )
+        return [one for one in doubted(found, self._alone) if _is_told(one, min_score)]
 
     def _dense(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """By dense head (channels, h / 4, w / 4); large images in tiles that are put together."""
@@ -78,7 +87,7 @@ class TinyModel:
         if height * width <= _AT_ONCE_PX:
             found = self._run(pixels[None])
             return {name: of[0] for name, of in found.items() if name not in POOLED}
-        whole = {
+        whole: dict[str, NDArray[np.float32]] = {
             name: np.empty((channels, height // STRIDE, width // STRIDE), np.float32)
             for name, channels in self._spec.heads.items()
             if name not in POOLED
@@ -91,20 +100,16 @@ class TinyModel:
         return whole
 
 
+def _is_told(region: Region, min_score: float) -> bool:
+    return region.score >= min_score or isinstance(region.shape, WholeImage)
+
+
 def _put(whole: NDArray[np.float32], tile: NDArray[np.float32], row: int, column: int) -> None:
     """The tile but the half of its overlap that the tile before knows better."""
     half = _OVERLAP_PX // 2 // STRIDE
     top, left = half if row else 0, half if column else 0
     rows, columns = tile.shape[1:]
     whole[:, row + top : row + rows, column + left : column + columns] = tile[:, top:, left:]
-
-
-def view(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w, 3) -> (128, 128, 3): all of the image, as it is seen for its classes."""
-    import cv2
-
-    how = cv2.INTER_AREA if min(pixels.shape[:2]) > _VIEW_PX else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(pixels, (_VIEW_PX, _VIEW_PX), interpolation=how), np.uint8)
 
 
 def restored(state: State) -> TinyModel:
@@ -119,12 +124,20 @@ def restored(state: State) -> TinyModel:
     scale = settings.get("scale")
     if not isinstance(scale, int | float) or isinstance(scale, bool) or not 0 < scale <= 16:
         raise _broken(f"a scale is within 0..16, not {scale!r}")
+    alone = settings.get("alone")
+    if not isinstance(alone, dict) or not all(_is_count(*item) for item in alone.items()):
+        raise _broken(f"how often a label was alone cannot be {alone!r}")
     wanted = shapes(spec.heads)
     if set(state.arrays) != set(wanted):
         raise _broken(f"it has other arrays: {sorted(set(state.arrays) ^ set(wanted))[:5]}")
     for name, shape in wanted.items():
         _check(name, state.arrays[name], shape)
-    return TinyModel(spec, state.arrays, scale=float(scale))
+    return TinyModel(spec, state.arrays, scale=float(scale), alone=alone)
+
+
+def _is_count(label: Any, times: Any) -> bool:
+    is_whole = isinstance(times, int) and not isinstance(times, bool)
+    return isinstance(label, str) and is_whole and 0 <= times <= 1_000_000_000
 
 
 def _check(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:

@@ -11,12 +11,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from micro_models.trainers.tiny.layout import COARSE, FINE, LAYERS, MIDDLE, MIX, POOLED, Layer
+from micro_models.trainers.tiny.layout import (
+    COARSE,
+    FINE,
+    LAYERS,
+    LONGEST,
+    MIDDLE,
+    MIX,
+    POOLED,
+    SHORTEST,
+    Layer,
+)
 
 # A heat map begins as background: at first nearly every cell is.
 _RARE = -3.5
-# The logarithm of a side relative to a typical one.
-SHORTEST, LONGEST = -4.0, 5.0
 
 
 class Network(nn.Module):
@@ -61,15 +69,18 @@ class Network(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-        for head in (self.dense, self.classes):
+        biases = {
+            "dense": [
+                _RARE if name in ("heat", "point_heat") else 0.0
+                for name, channels in self.dense_heads.items()
+                for _ in range(channels)
+            ],
+            "classes": [0.0] * (self.classes.out_features if self.classes else 0),
+        }
+        for head, bias in ((self.dense, biases["dense"]), (self.classes, biases["classes"])):
             if head is not None:
                 nn.init.normal_(head.weight, std=0.01, generator=generator)
-                nn.init.zeros_(head.bias)
-        at = 0
-        for name, channels in self.dense_heads.items():
-            if name in ("heat", "point_heat") and self.dense is not None:
-                self.dense.bias[at : at + channels] = _RARE
-            at += channels
+                head.bias = nn.Parameter(torch.tensor(bias))
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(n, h, w, 3) uint8 -> by head (n, channels, h / 4, w / 4), of `classes` (n, channels).

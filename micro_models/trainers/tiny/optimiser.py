@@ -79,7 +79,7 @@ def orthogonal(matrix: Tensor, *, rounds: int = 5) -> Tensor:
     True
     """
     is_tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if is_tall else matrix
+    x: Tensor = matrix.T if is_tall else matrix
     x = x / (x.norm() + 1e-7)
     for _ in range(rounds):
         square = x @ x.T

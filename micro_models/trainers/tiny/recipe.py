@@ -10,12 +10,15 @@ class Recipe:
     """The defaults are the best found on clips, blood cells and nuclei; see docs/micro_models.md.
 
     `crop_px` is a multiple of 16. `object_share`: of the crops that lie around an object, the
-    others lie anywhere. `matrix_rate`: of Muon for the convolutions; `rate`: of AdamW for the rest.
+    others lie anywhere; `whole_share`: of the batches that ask for classes of whole images, where
+    places are asked for too. `matrix_rate`: of Muon for the convolutions; `rate`: of AdamW for
+    the rest.
     """
 
     crop_px: int = 128
     batch: int = 8
     object_share: float = 0.5
+    whole_share: float = 0.3
     matrix_rate: float = 0.02
     rate: float = 2e-3
     momentum: float = 0.9

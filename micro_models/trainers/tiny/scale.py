@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micro_models.evaluation.overlap import bounds
-from micro_models.regions import Floats, Image, Keypoints, Point, Region, WholeImage
+from micro_models.examples import Example, image_of
+from micro_models.regions import Floats, Keypoints, Point, Region, WholeImage
 
 # The shorter side of a typical object, and of a typical one of the label with the smallest, in
 # pixels at the working scale.
@@ -18,30 +19,29 @@ _USUAL_PX, _SMALLEST_PX = 24.0, 14.0
 # Never shrunk to less than this: around an object there should be something to tell it from.
 _LEAST_IMAGE_PX = 128.0
 _MOST_ENLARGED = 2.0
-# Where nothing is located images are looked at as a whole, with a shorter side of:
-_WHOLE_IMAGE_PX = 128.0
+# The sides of a whole image as it is seen for its classes.
+VIEW_PX = 128
 # Key points are found to a few hundredths of the object.
 _SKELETON_PX = 64.0
 
 
-def working_scale(labelled: Sequence[tuple[Image, Sequence[Region]]]) -> float:
-    """How many pixels the network should see for one of the image's, at most 2.
+def working_scale(examples: Sequence[Example]) -> float:
+    """How many pixels the network should see for one of the images', at most 2.
 
-    >>> from micro_models.regions import Box
+    >>> from micro_models.regions import Box, Image
     >>> image = Image(np.zeros((480, 640, 3), np.uint8))
-    >>> working_scale([(image, [Region("car", Box(0, 0, 96, 48))])])
+    >>> working_scale([Example(image, [Region("car", Box(0, 0, 96, 48))])])
     0.5
     """
-    longest = float(np.median([max(image.width_px, image.height_px) for image, _ in labelled]))
+    images = [image_of(example.picture) for example in examples]
     sizes: dict[str, list[float]] = {}
-    for _, regions in labelled:
-        for region in regions:
-            size = _size(region)
-            if size is not None:
-                sizes.setdefault(region.label, []).append(size)
+    for region in (region for example in examples for region in example.regions):
+        size = _size(region)
+        if size is not None:
+            sizes.setdefault(region.label, []).append(size)
     if not sizes:
-        shortest = np.median([min(image.width_px, image.height_px) for image, _ in labelled])
-        return min(_WHOLE_IMAGE_PX / float(shortest), 1.0)
+        return 1.0
+    longest = float(np.median([max(image.width_px, image.height_px) for image in images]))
     usual = float(np.median([size for some in sizes.values() for size in some]))
     smallest = min(float(np.median(some)) for some in sizes.values())
     wanted = max(_USUAL_PX / usual, _SMALLEST_PX / smallest)
@@ -70,6 +70,12 @@ def resized(pixels: NDArray[np.uint8], *, scale: float) -> NDArray[np.uint8]:
         return pixels
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
+
+
+def view(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(h, w, 3) -> (128, 128, 3): all of the image, as it is seen for its classes."""
+    how = cv2.INTER_AREA if min(pixels.shape[:2]) > VIEW_PX else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(pixels, (VIEW_PX, VIEW_PX), interpolation=how), np.uint8)
 
 
 def padded(pixels: NDArray[np.uint8], *, multiple: int, color: Floats) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ import torch
 
 from micro_models.budget import Clock, Progress, Told
 from micro_models.examples import Example, image_of
+from micro_models.trainers.tiny.alone import alone
 from micro_models.trainers.tiny.losses import total
 from micro_models.trainers.tiny.model import TinyModel
 from micro_models.trainers.tiny.network import Network
@@ -28,9 +29,9 @@ def train(
     examples: Sequence[Example], *, recipe: Recipe, clock: Clock, seed: int, told: Told
 ) -> TinyModel:
     """A model of all examples. The rates fall with what is spent of the clock, not with steps."""
-    labelled = [(image_of(example.picture), example.regions) for example in examples]
-    spec, scale = Spec.of(examples), working_scale(labelled)
-    sampler = Sampler(labelled, spec, scale=scale, recipe=recipe)
+    examples = [Example(image_of(example.picture), example.regions) for example in examples]
+    spec, scale = Spec.of(examples), working_scale(examples)
+    sampler = Sampler(examples, spec, scale=scale, recipe=recipe)
     network = Network(
         spec.heads,
         half_side=sampler.half_side,
@@ -52,7 +53,7 @@ def train(
         if clock.seconds - told_s >= _TOLD_EVERY_S:
             told_s = clock.seconds
             told(_progress(clock, loss))
-    return TinyModel(spec, network.arrays(), scale=scale)
+    return TinyModel(spec, network.arrays(), scale=scale, alone=alone(examples))
 
 
 def _is_over(clock: Clock, step_s: float) -> bool:
@@ -65,7 +66,8 @@ def _is_over(clock: Clock, step_s: float) -> bool:
 def _optimisers(network: Network, recipe: Recipe) -> tuple[Muon, AdamW]:
     """Muon for what multiplies within the network, AdamW for the heads, biases and norms."""
     heads = {id(head.weight) for head in (network.dense, network.classes) if head is not None}
-    matrices, others = [], []
+    matrices: list[torch.Tensor] = []
+    others: list[torch.Tensor] = []
     for weight in network.parameters():
         is_matrix = weight.ndim > 1 and id(weight) not in heads
         (matrices if is_matrix else others).append(weight)
@@ -87,7 +89,7 @@ def _backward(network: Network, batch: Batch, *, exclusive: bool) -> float:
     outputs = network(torch.from_numpy(batch.images))
     targets = {name: torch.from_numpy(array) for name, array in batch.targets.items()}
     loss = total(outputs, targets, exclusive=exclusive)
-    loss.backward()
+    torch.autograd.backward(loss)
     return float(loss.detach())
 
 
