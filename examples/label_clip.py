@@ -115,12 +115,13 @@ def play(
 
 def first_frames(clip: Sequence[Example], count: int) -> list[int]:
     """Those in the middle of `count` equal parts; more parts if none shows the object."""
-    while count < 2 * len(clip):
+    while True:
         frames = sorted({int((part + 0.5) * len(clip) / count) for part in range(count)})
         if any(clip[frame].regions for frame in frames):
             return frames
+        if len(frames) == len(clip):
+            raise NoData("no frame of the clip shows an object")
         count *= 2
-    raise NoData("no frame of the clip shows an object")
 
 
 def next_frames(
@@ -185,11 +186,9 @@ def guarded(played: Played, before: int) -> Guard:
 
 def table_of(rounds: Sequence[Round]) -> Table:
     """The figures for people."""
-    table = Table(box=None)
+    table = Table("", *(f"round {number + 1}" for number in range(len(rounds))), box=None)
     for name in asdict(rounds[0]):
-        table.add_column(name.replace("_", " "), justify="right")
-    for each in rounds:
-        table.add_row(*(f"{value:g}" for value in asdict(each).values()))
+        table.add_row(name.replace("_", " "), *(f"{getattr(each, name):g}" for each in rounds))
     return table
 
 

@@ -42,11 +42,14 @@ from micro_models.examples import image_of
 console = Console(stderr=True)
 Answers = Sequence[Sequence[Region]]
 
-VARIANTS = {
-    "plain": FitOptions(copy_paste=False, pseudo_labels=False),
-    "copy-paste": FitOptions(copy_paste=True, pseudo_labels=False),
-    "pseudo-labels": FitOptions(copy_paste=False, pseudo_labels=True),
-}
+
+def variants() -> dict[str, FitOptions]:
+    """The options of `fit` that the ablation compares."""
+    return {
+        "plain": FitOptions(copy_paste=False, pseudo_labels=False),
+        "copy-paste": FitOptions(copy_paste=True, pseudo_labels=False),
+        "pseudo-labels": FitOptions(copy_paste=False, pseudo_labels=True),
+    }
 
 
 @dataclass(frozen=True)
@@ -169,13 +172,13 @@ def main() -> int:
     if min(options.labels, options.draws) < 1:
         parser.error("--labels and --draws are at least 1")
     budget = Budget(steps=options.steps) if options.steps else Budget(seconds=options.budget_s)
-    variants = VARIANTS if options.ablation else {"default": FitOptions()}
-    runs: dict[str, list[Draw]] = {name: [] for name in variants}
+    compared = variants() if options.ablation else {"default": FitOptions()}
+    runs: dict[str, list[Draw]] = {name: [] for name in compared}
     try:
         data = READERS[options.kind](options.folder)
         with watched(console, quiet=options.json) as told:
             for seed in range(options.seed, options.seed + options.draws):
-                for name, variant in variants.items():
+                for name, variant in compared.items():
                     each = measured(
                         data,
                         options.kind,
