@@ -31,7 +31,7 @@ def total(
                 losses.append(class_loss(answer, targets[name], exclusive=exclusive))
         elif name in targets:
             losses.append(WEIGHTS[name] * _dense_loss(name, answer, targets))
-    return torch.stack(losses).sum() if losses else next(iter(outputs.values())).sum() * 0
+    return torch.stack(losses).sum()
 
 
 def _dense_loss(name: str, answer: Tensor, targets: Mapping[str, Tensor]) -> Tensor:

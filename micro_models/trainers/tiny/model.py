@@ -14,7 +14,7 @@ from micro_models.trainers.tiny.alone import doubted
 from micro_models.trainers.tiny.decode import decode
 from micro_models.trainers.tiny.inference import Inference
 from micro_models.trainers.tiny.layout import MULTIPLE, POOLED, STRIDE, shapes
-from micro_models.trainers.tiny.scale import padded, resized, spans, view
+from micro_models.trainers.tiny.scale import fitted, spans, view
 from micro_models.trainers.tiny.spec import Spec
 
 Arrays = Mapping[str, NDArray[np.float32]]
@@ -63,12 +63,11 @@ class TinyModel:
         outputs: dict[str, NDArray[np.float32]] = {}
         width_px, height_px = image.width_px, image.height_px
         scale = min(self._scale, (_MOST_PX / (width_px * height_px)) ** 0.5)
-        seen = resized(image.pixels, scale=scale)
+        seen, exact = fitted(image.pixels, scale=scale, multiple=MULTIPLE)
         if self._spec.located:
             outputs = self._dense(seen)
         if self._spec.classes:
             outputs["classes"] = self._run(view(image.pixels)[None])["classes"][0]
-        exact = seen.shape[1] / width_px, seen.shape[0] / height_px
         found = decode(
             outputs,
             self._spec,
@@ -82,7 +81,6 @@ class TinyModel:
 
     def _dense(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """By dense head (channels, h / 4, w / 4); large images in tiles that are put together."""
-        pixels = padded(pixels, multiple=MULTIPLE, color=self._arrays["mean"])
         height, width = pixels.shape[:2]
         if height * width <= _AT_ONCE_PX:
             found = self._run(pixels[None])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from micro_models.evaluation.overlap import bounds
 from micro_models.examples import Example, image_of
-from micro_models.regions import Floats, Keypoints, Point, Region, WholeImage
+from micro_models.regions import Keypoints, Point, Region, WholeImage
 
 # The shorter side of a typical object, and of a typical one of the label with the smallest, in
 # pixels at the working scale.
@@ -19,6 +19,8 @@ _USUAL_PX, _SMALLEST_PX = 24.0, 14.0
 # Never shrunk to less than this: around an object there should be something to tell it from.
 _LEAST_IMAGE_PX = 128.0
 _MOST_ENLARGED = 2.0
+# From so many multiples on, an image's side is stretched to the next, by 10 % at most.
+_LITTLE_STRETCHED = 5
 # The sides of a whole image as it is seen for its classes.
 VIEW_PX = 128
 # Key points are found to a few hundredths of the object.
@@ -66,31 +68,45 @@ def resized(pixels: NDArray[np.uint8], *, scale: float) -> NDArray[np.uint8]:
     (5, 10, 3)
     """
     height, width = (max(round(size * scale), 1) for size in pixels.shape[:2])
+    return _resized(pixels, height, width)
+
+
+def fitted(
+    pixels: NDArray[np.uint8], *, scale: float, multiple: int
+) -> tuple[NDArray[np.uint8], tuple[float, float]]:
+    """The image at about `scale` with sides that are multiples, and its exact scale along x and y.
+
+    It is stretched rather than padded: an object at the edge should look cut off as it did in
+    training. Only small images, which would change too much, are continued by their last pixels.
+
+    >>> seen, scale = fitted(np.zeros((100, 200, 3), np.uint8), scale=1.0, multiple=16)
+    >>> seen.shape, scale
+    ((96, 208, 3), (1.04, 0.96))
+    """
+    small = _LITTLE_STRETCHED * multiple
+    wanted = [max(round(size * scale), 1) for size in pixels.shape[:2]]
+    height, width = (
+        round(size / multiple) * multiple if size >= small else size for size in wanted
+    )
+    seen = _resized(pixels, height, width)
+    exact = width / pixels.shape[1], height / pixels.shape[0]
+    below, right = -height % multiple, -width % multiple
+    if below or right:
+        edge = cv2.BORDER_REPLICATE
+        seen = np.asarray(cv2.copyMakeBorder(seen, 0, below, 0, right, edge), np.uint8)
+    return seen, exact
+
+
+def _resized(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     if (height, width) == pixels.shape[:2]:
         return pixels
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    how = cv2.INTER_AREA if height < pixels.shape[0] else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=how), np.uint8)
 
 
 def view(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(h, w, 3) -> (128, 128, 3): all of the image, as it is seen for its classes."""
-    how = cv2.INTER_AREA if min(pixels.shape[:2]) > VIEW_PX else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(pixels, (VIEW_PX, VIEW_PX), interpolation=how), np.uint8)
-
-
-def padded(pixels: NDArray[np.uint8], *, multiple: int, color: Floats) -> NDArray[np.uint8]:
-    """(h, w, 3) with more of `color` (3,) at the right and below, up to multiples.
-
-    >>> padded(np.zeros((5, 16, 3), np.uint8), multiple=16, color=np.zeros(3)).shape
-    (16, 16, 3)
-    """
-    height, width = (math.ceil(size / multiple) * multiple for size in pixels.shape[:2])
-    if (height, width) == pixels.shape[:2]:
-        return pixels
-    found = np.empty((height, width, 3), np.uint8)
-    found[:] = np.clip(color, 0, 255).astype(np.uint8)
-    found[: pixels.shape[0], : pixels.shape[1]] = pixels
-    return found
+    return _resized(pixels, VIEW_PX, VIEW_PX)
 
 
 def spans(length: int, *, tile: int, overlap: int) -> list[tuple[int, int]]:

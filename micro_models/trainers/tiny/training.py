@@ -43,7 +43,7 @@ def train(
     optimisers = _optimisers(network, recipe)
     network.train()
     told_s, slowest_s, loss = 0.0, 0.0, float("nan")
-    while not _is_over(clock, slowest_s):
+    while spec.labels and not _is_over(clock, slowest_s):
         began_s = clock.seconds
         loss = _backward(network, sampler.batch(rng), exclusive=spec.exclusive)
         for optimiser in optimisers:
