@@ -202,7 +202,7 @@ def _angle_weight(thing: Thing) -> float:
     if not thing.has_angle:
         return 0.0
     longer, shorter = thing.sides
-    return 0.05 + 0.95 * min((longer / max(shorter, 1e-6) - 1) / 0.5, 1.0)
+    return 0.05 + 0.95 * min(max(longer - shorter, 0) / max(shorter / 2, 1e-6), 1.0)
 
 
 def _teach_points(

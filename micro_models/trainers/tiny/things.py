@@ -56,7 +56,8 @@ def things(
 ) -> list[Thing]:
     """All regions with a place whose centre lies within the image, as things to teach.
 
-    Boxes are cut off at the image's edge: they go around what can be seen.
+    Boxes are cut off at the image's edge, around what can be seen, but those that are larger than
+    the image: it is a crop then, too small to tell from where they end.
 
     >>> spec = Spec((Located("car", Kind.BOX),))
     >>> region = Region("car", Box(40, 10, 80, 30))
@@ -68,7 +69,7 @@ def things(
     found = []
     for region in regions:
         index = indices.get(region.label)
-        if index is None or isinstance(region.shape, WholeImage):
+        if index is None or _is_nowhere(region.shape):
             continue
         thing = _thing(index, spec.located[index], region.shape, (width_px, height_px))
         if thing is None:
@@ -77,6 +78,15 @@ def things(
         if 0 <= x < width_px and 0 <= y < height_px:
             found.append(_in_cells(thing, spec.located[index].kind, stride))
     return found
+
+
+def _is_nowhere(shape: Shape) -> bool:
+    match shape:
+        case Keypoints():
+            return not (shape.scores > 0).any()
+        case Mask():
+            return not shape.pixels.any()
+    return isinstance(shape, WholeImage)
 
 
 def _in_cells(thing: Thing, kind: Kind, stride: int) -> Thing:
@@ -172,8 +182,19 @@ def _sides(box: Box) -> Pair:
     return box.x1 - box.x0, box.y1 - box.y0
 
 
+def is_too_large(box: Box, size_px: tuple[int, int]) -> bool:
+    """Whether a box cannot be seen as a whole in an image of `size_px`, wherever it lies.
+
+    >>> is_too_large(Box(10, 10, 80, 20), (64, 64))
+    True
+    """
+    return box.x1 - box.x0 > size_px[0] or box.y1 - box.y0 > size_px[1]
+
+
 def _cut(box: Box, size_px: tuple[int, int]) -> Box | None:
     """The part within the image; None if there is none."""
+    if is_too_large(box, size_px):
+        return box
     x0, y0 = max(box.x0, 0.0), max(box.y0, 0.0)
     x1, y1 = min(box.x1, float(size_px[0])), min(box.y1, float(size_px[1]))
     return Box(x0, y0, x1, y1) if x0 <= x1 and y0 <= y1 else None

@@ -26,7 +26,7 @@ from micro_models.regions import (
     Shape,
     WholeImage,
 )
-from micro_models.trainers.tiny.things import ring
+from micro_models.trainers.tiny.things import is_too_large, ring
 
 # (2, 3): x, y, 1 in pixels of one image -> x, y in pixels of the other.
 Matrix = NDArray[np.float64]
@@ -98,8 +98,10 @@ def move(
 ) -> Moved:
     """Where regions lie in an image of `size_px` (width, height) that `matrix` (2, 3) makes.
 
-    Boxes and polygons are cut off at its edge. Of what is less than `least_inside` within it the
-    part that is to be seen is ignored. It costs least for regions that `outlined` made.
+    Boxes and polygons are cut off at its edge, as if it were a photo's. Of what is less than
+    `least_inside` within it the part that is to be seen is ignored. What is too large to be seen as
+    a whole is not cut off; it is there where its centre is. It costs least for regions that
+    `outlined` made.
 
     >>> right = np.array([[1.0, 0, 25], [0, 1, 0]])
     >>> move([Region("car", Box(0, 0, 10, 10))], right, (32, 32)).regions[0].shape
@@ -115,13 +117,14 @@ def move(
             continue
         shape = moved_shape(region.shape, matrix, size_px)
         visible = _common(bounds(shape), size_px)
-        if visible is None:
+        if visible is None or (isinstance(shape, Mask) and visible.x0 == visible.x1):
             continue
-        # A moved mask has already lost what is outside.
-        whole = _box_around(bounds(region.shape), matrix) if isinstance(shape, Mask) else shape
-        inside = _inside(whole, size_px)
-        if inside >= least_inside:
-            kept.append(Region(region.label, _cut(shape, size_px, visible), region.score))
+        part, share = _cut(shape, visible, size_px)
+        if isinstance(shape, Mask):  # it has already lost what is outside
+            whole = _box_around(bounds(region.shape), matrix)
+            share = _cut(whole, _common(whole, size_px) or visible, size_px)[1]
+        if share >= least_inside:
+            kept.append(Region(region.label, part, region.score))
         else:
             ignored.append(visible)
     return Moved(tuple(kept), tuple(ignored))
@@ -265,33 +268,42 @@ def _common(box: Box, size_px: tuple[int, int]) -> Box | None:
     return Box(x0, y0, x1, y1) if x0 <= x1 and y0 <= y1 else None
 
 
-def _inside(shape: Shape, size_px: tuple[int, int]) -> float:
-    """Which part of a shape lies within the image, 0..1."""
+def _cut(shape: Shape, visible: Box, size_px: tuple[int, int]) -> tuple[Shape, float]:
+    """What of a shape lies within the image, and which part of it that is, 0..1.
+
+    `visible`: the part of its bounds. A turned box or an ellipse stays whole; it is told by its
+    centre, so that without that nothing of it counts.
+    """
     around = bounds(shape)
-    visible = _common(around, size_px)
-    if visible is None or visible == around:
-        return 0.0 if visible is None else 1.0
-    if isinstance(shape, Keypoints):
-        return float(_seen(shape, size_px).sum() / max((shape.scores > 0).sum(), 1))
-    if isinstance(shape, RotatedBox | Ellipse | Polygon):
-        points = ring(shape)
-        whole = cv2.contourArea(points)
-        return cv2.contourArea(_cut_off(points, size_px)) / whole if whole else 0.0
-    area = (around.x1 - around.x0) * (around.y1 - around.y0)
-    return (visible.x1 - visible.x0) * (visible.y1 - visible.y0) / area if area else 0.0
-
-
-def _cut(shape: Shape, size_px: tuple[int, int], visible: Box) -> Shape:
+    if around == visible:
+        return shape, 1.0
+    if is_too_large(around, size_px):
+        x, y = (around.x0 + around.x1) / 2, (around.y0 + around.y1) / 2
+        return shape, 1.0 if 0 <= x < size_px[0] and 0 <= y < size_px[1] else 0.0
     match shape:
-        case Box():
-            return visible
-        case Polygon() if bounds(shape) != visible:
-            points = _cut_off(shape.points, size_px)
-            return Polygon(points) if len(points) >= 3 else shape
         case Keypoints():
             seen = _seen(shape, size_px)
-            return Keypoints(shape.points, np.where(seen, shape.scores, 0).astype(np.float32))
-    return shape
+            scores = np.where(seen, shape.scores, 0).astype(np.float32)
+            return Keypoints(shape.points, scores), float(seen.sum() / (shape.scores > 0).sum())
+        case Polygon():
+            points = _cut_off(shape.points, size_px)
+            part = Polygon(points) if len(points) >= 3 else shape
+            return part, _share(points, shape.points)
+        case RotatedBox() | Ellipse():
+            corners = ring(shape)
+            is_told = 0 <= shape.center_x < size_px[0] and 0 <= shape.center_y < size_px[1]
+            return shape, _share(_cut_off(corners, size_px), corners) if is_told else 0.0
+        case Box():
+            area = (around.x1 - around.x0) * (around.y1 - around.y0)
+            inner = (visible.x1 - visible.x0) * (visible.y1 - visible.y0)
+            return visible, inner / area if area else 0.0
+    return shape, 1.0
+
+
+def _share(part: Floats, whole: Floats) -> float:
+    """The area of one polygon in that of another, 0..1."""
+    area = cv2.contourArea(whole)
+    return cv2.contourArea(part) / area if area and len(part) else 0.0
 
 
 def _seen(shape: Keypoints, size_px: tuple[int, int]) -> NDArray[np.bool_]:
