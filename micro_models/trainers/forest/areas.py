@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 
 from micro_models import geometry
-from micro_models.regions import Bools, Box, Floats, Mask, Polygon, RotatedBox, Shape
+from micro_models.regions import Bools, Floats, Mask, Polygon, RotatedBox, Shape
 
 # Masks are as large as the image, one each: no answer holds more than so many pixels of them.
 _MOST_PX = 1_000_000_000
@@ -15,102 +18,112 @@ _MOST_PX = 1_000_000_000
 _BEYOND = 0.15
 
 
+class _Window(NamedTuple):
+    """Columns x0..x1 - 1 and rows y0..y1 - 1 of an image of some size."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+    width_px: int
+    height_px: int
+
+
 def shapes(
     inside: Floats, boxes: Floats, kind: str, *, width_px: int, height_px: int
 ) -> list[Shape]:
     """The areas, as shapes of a kind, of objects with boxes (n, 4) in pixels, best first.
 
     `inside` (rows, columns): how likely a cell lies in any of them. A pixel belongs to the object
-    whose centre is nearest, in units of its box. As many as fit into a gigabyte.
+    whose centre is nearest, in units of its box. Masks: as many as fit into a gigabyte.
+
+    >>> inside = np.kron(np.float32([[0, 0, 0], [0, 1, 0], [0, 0, 0]]), np.ones((4, 4), np.float32))
+    >>> box = np.float32([[8, 8, 16, 16]])
+    >>> shapes(inside, box, "Mask", width_px=24, height_px=24)[0].area_px
+    64
     """
     most = max(_MOST_PX // (width_px * height_px), 1) if kind == "Mask" else len(boxes)
     found = []
     for index in range(min(len(boxes), most)):
         window = _window(boxes[index], width_px, height_px)
-        own = _owned(inside, boxes, index, window, (width_px, height_px))
-        found.append(_shape(own, boxes[index], window, kind, (width_px, height_px)))
+        own = _largest(_owned(inside, boxes, index, window))
+        found.append(_shape(own if own.any() else _oval(boxes[index], window), window, kind))
     return found
 
 
-def _window(box: Floats, width_px: int, height_px: int) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 of the pixels that the object may cover; at least one."""
+def _window(box: Floats, width_px: int, height_px: int) -> _Window:
+    """The pixels that the object may cover; at least one."""
     beyond = _BEYOND * (box[2:] - box[:2])
-    x0, y0 = np.clip(np.floor(box[:2] - beyond), 0, [width_px - 1, height_px - 1]).astype(int)
-    x1, y1 = np.clip(np.ceil(box[2:] + beyond), [x0 + 1, y0 + 1], [width_px, height_px]).astype(int)
-    return int(x0), int(y0), int(x1), int(y1)
+    low = np.clip(np.floor(box[:2] - beyond), 0, [width_px - 1, height_px - 1])
+    high = np.clip(np.ceil(box[2:] + beyond), low + 1, [width_px, height_px])
+    return _Window(int(low[0]), int(low[1]), int(high[0]), int(high[1]), width_px, height_px)
 
 
-def _owned(inside: Floats, boxes: Floats, index: int, window, size) -> Bools:
+def _owned(inside: Floats, boxes: Floats, index: int, window: _Window) -> Bools:
     """The window's pixels that are inside and nearer to this object than to any other."""
-    x0, y0, x1, y1 = window
     rows, columns = inside.shape
-    across, down = columns / size[0], rows / size[1]
-    matrix = np.array([[across, 0, (x0 + 0.5) * across - 0.5], [0, down, (y0 + 0.5) * down - 0.5]])
+    across, down = columns / window.width_px, rows / window.height_px
     likely = cv2.warpAffine(
         np.ascontiguousarray(inside),
-        matrix,
-        (x1 - x0, y1 - y0),
+        np.array(
+            [
+                [across, 0, (window.x0 + 0.5) * across - 0.5],
+                [0, down, (window.y0 + 0.5) * down - 0.5],
+            ]
+        ),
+        (window.x1 - window.x0, window.y1 - window.y0),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    x, y = np.arange(x0, x1) + 0.5, np.arange(y0, y1)[:, None] + 0.5
-    mine = _distance(boxes[index], x, y)
-    own = (likely > 0.5) & (mine < (1 + 2 * _BEYOND) ** 2 * 2)
-    touches = (boxes[:, 0] < x1) & (boxes[:, 2] > x0) & (boxes[:, 1] < y1) & (boxes[:, 3] > y0)
-    for other in np.flatnonzero(touches):
-        if other != index:
-            own &= mine <= _distance(boxes[other], x, y)
-    return own
+    mine = _distance(boxes[index], window)
+    own = likely > 0.5
+    touches = (boxes[:, 0] < window.x1) & (boxes[:, 2] > window.x0)
+    touches &= (boxes[:, 1] < window.y1) & (boxes[:, 3] > window.y0)
+    touches[index] = False
+    for other in boxes[touches]:
+        own &= mine <= _distance(other, window)
+    return np.asarray(own)
 
 
-def _distance(box: Floats, x, y):
-    """Squared distance to the box's centre, in halves of its sides."""
+def _distance(box: Floats, window: _Window) -> Floats:
+    """Of each pixel of the window, squared, to the box's centre, in halves of its sides."""
+    x = np.arange(window.x0, window.x1, dtype=np.float32) + 0.5
+    y = np.arange(window.y0, window.y1, dtype=np.float32)[:, None] + 0.5
     half = np.maximum((box[2:] - box[:2]) / 2, 0.5)
-    return ((x - (box[0] + box[2]) / 2) / half[0]) ** 2 + (
-        (y - (box[1] + box[3]) / 2) / half[1]
-    ) ** 2
+    center = (box[:2] + box[2:]) / 2
+    return np.asarray(((x - center[0]) / half[0]) ** 2 + ((y - center[1]) / half[1]) ** 2)
 
 
-def _shape(own: Bools, box: Floats, window, kind: str, size) -> Shape:
-    own = _largest(own)
-    x0, y0, x1, y1 = window
-    if not own.any():
-        x, y = np.arange(x0, x1) + 0.5, np.arange(y0, y1)[:, None] + 0.5
-        own = _distance(box, x, y) <= 1
-        if not own.any():
-            own[own.shape[0] // 2, own.shape[1] // 2] = True
+def _oval(box: Floats, window: _Window) -> Bools:
+    """The oval in the box, at least a pixel: a guess where no pixel is likely inside."""
+    distance = _distance(box, window)
+    return np.asarray((distance <= 1) | (distance == distance.min()))
+
+
+def _largest(own: Bools) -> Bools:
+    """The largest part, of pixels that share sides."""
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(own.astype(np.uint8), connectivity=4)
+    return np.asarray(parts == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()) if count > 2 else own
+
+
+def _shape(own: Bools, window: _Window, kind: str) -> Shape:
+    """The window's pixels, at least one, as a shape in the image."""
     if kind == "Mask":
-        pixels = np.zeros((size[1], size[0]), np.bool_)
-        pixels[y0:y1, x0:x1] = own
+        pixels = np.zeros((window.height_px, window.width_px), np.bool_)
+        pixels[window.y0 : window.y1, window.x0 : window.x1] = own
         return Mask(pixels)
-    mask = Mask(own)
-    if kind == "Ellipse":
-        ellipse = geometry.mask_to_ellipse(mask)
-        assert ellipse
-        return type(ellipse)(
-            ellipse.center_x + x0,
-            ellipse.center_y + y0,
-            ellipse.radius_x,
-            ellipse.radius_y,
-            ellipse.angle_deg,
-        )
-    outline = geometry.mask_to_polygons(mask)[0].points + np.array([x0, y0], np.float32)
-    if kind == "Polygon":
-        return Polygon(outline)
-    return _turned(outline)
+    corner = np.array([window.x0, window.y0], np.float32)
+    ellipse = geometry.mask_to_ellipse(Mask(own)) if kind == "Ellipse" else None
+    if ellipse is not None:
+        x, y = ellipse.center_x + window.x0, ellipse.center_y + window.y0
+        return replace(ellipse, center_x=x, center_y=y)
+    outline = geometry.mask_to_polygons(Mask(own))[0].points + corner
+    return _turned(outline) if kind == "RotatedBox" else Polygon(outline)
 
 
 def _turned(outline: Floats) -> RotatedBox:
-    """The smallest turned box around an outline; its width is the longer side, -90 <= angle < 90."""
+    """The smallest turned box around an outline; width >= height, -90 <= angle < 90."""
     (x, y), (width, height), angle = cv2.minAreaRect(outline)
     if width < height:
         width, height, angle = height, width, angle + 90
     return RotatedBox(x, y, width, height, (angle + 90) % 180 - 90)
-
-
-def _largest(own: Bools) -> Bools:
-    """The largest connected part, its holes filled."""
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(own.astype(np.uint8), connectivity=4)
-    if count < 2:
-        return own
-    return np.asarray(parts == 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax()))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from micro_models.regions import Box, Floats, Keypoints, Point, Region, Shape
+from micro_models.regions import Bools, Box, Floats, Keypoints, Point, Region, Shape
 from micro_models.trainers.forest import areas
 from micro_models.trainers.forest.objects import MASK_LIKE
 from micro_models.trainers.forest.targets import Layout
 
+Ints = NDArray[np.intp]
+
 # Of two boxes of a label that overlap more, the weaker goes; peaks looked at, per label.
 _OVERLAP = 0.4
 _PEAKS = 1000
+# How far from the aim a key point is looked for, parts of the object; heat that says nothing.
+_DRAW, _COLD = 0.25, 0.02
 _NEARBY = np.ones((3, 3), np.uint8)
 
 
@@ -52,13 +57,13 @@ def _found(answers: Floats, layout: Layout, kind: int, min_score: float) -> tupl
     order = np.argsort(-heat[y, x], kind="stable")[:_PEAKS]
     y, x = y[order], x[order]
     boxes, known = _boxes(answers, layout, kind, y, x)
-    scores, boxes = np.clip(heat[y, x], 0, 1)[known], boxes[known]
-    kept = _apart(boxes)
-    return scores[kept], boxes[kept]
+    scores = np.clip(np.asarray(heat[y, x], np.float32), 0, 1)[known]
+    kept = _apart(boxes[known])
+    return scores[kept], boxes[known][kept]
 
 
-def _boxes(answers, layout, kind, y, x):
-    """(n, 4) the mean of the boxes that the nine cells about each peak vote for; where any does."""
+def _boxes(answers: Floats, layout: Layout, kind: int, y: Ints, x: Ints) -> tuple[Floats, Bools]:
+    """(n, 4) the mean of the boxes that the nine cells about each peak vote for; if any does."""
     rows, columns = answers.shape[:2]
     total = np.zeros((len(y), 4), np.float32)
     weights = np.zeros(len(y), np.float32)
@@ -75,14 +80,14 @@ def _boxes(answers, layout, kind, y, x):
             weights += weight
     boxes = total / np.maximum(weights, 1e-9)[:, None]
     boxes[:, 2:] = np.maximum(boxes[:, 2:], boxes[:, :2])
-    return boxes, weights > 0
+    return boxes, np.asarray(weights > 0)
 
 
 def _apart(boxes: Floats) -> list[int]:
     """Indices of the boxes (n, 4), best first, that overlap no better one."""
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    left = np.arange(len(boxes))
-    kept = []
+    left: Ints = np.arange(len(boxes))
+    kept: list[int] = []
     while len(left):
         best, left = int(left[0]), left[1:]
         kept.append(best)
@@ -98,40 +103,34 @@ def _clipped(boxes: Floats, width_px: int, height_px: int) -> Floats:
 
 
 def _skeleton(answers: Floats, layout: Layout, kind: int, box: Floats, scale: Floats) -> Keypoints:
-    """The key points of the object in a box: where its cells point to, drawn to the nearest heat."""
+    """The key points of the object in a box: where its cells point, drawn to the warmest cell."""
     rows, columns = answers.shape[:2]
     cells = box / np.tile(scale, 2)
-    x0, y0 = np.clip(np.floor(cells[:2]), 0, [columns - 1, rows - 1]).astype(int)
-    x1, y1 = np.clip(np.ceil(cells[2:]), [x0 + 1, y0 + 1], [columns, rows]).astype(int)
-    y, x = np.mgrid[y0:y1, x0:x1] + 0.5
-    inner = answers[y0:y1, x0:x1]
-    size = float(max(cells[2] - cells[0], cells[3] - cells[1]))
+    low = np.clip(np.floor(cells[:2]), 0, [columns - 1, rows - 1]).astype(int)
+    high = np.clip(np.ceil(cells[2:]), low + 1, [columns, rows]).astype(int)
+    y, x = np.mgrid[low[1] : high[1], low[0] : high[0]] + 0.5
+    inner = answers[low[1] : high[1], low[0] : high[0]]
+    reach = float(max(cells[2:] - cells[:2])) * _DRAW
     points, scores = [], []
     for column in layout.point_columns(kind):
         first = layout.ways.start + 3 * column
         weight, across, down = np.moveaxis(inner[..., first : first + 3], -1, 0)
-        share = np.maximum(weight, 1e-6)
-        aim = np.array(
-            [
-                np.average(x + across / share, weights=share),
-                np.average(y + down / share, weights=share),
-            ]
-        )
-        spot, score = _drawn(answers[..., len(layout.kinds) + column], aim, size / 4)
+        weight = np.maximum(weight, 1e-6)
+        aim_x = float(np.average(x + across / weight, weights=weight))
+        aim_y = float(np.average(y + down / weight, weights=weight))
+        spot, score = _drawn(answers[..., len(layout.kinds) + column], aim_x, aim_y, reach)
         points.append(spot * scale)
         scores.append(score)
     return Keypoints(np.array(points, np.float32), np.clip(np.array(scores, np.float32), 0, 1))
 
 
-def _drawn(heat: Floats, aim, reach: float):
-    """The warmest place about an aim, cells, and its heat."""
-    rows, columns = heat.shape
-    y, x = np.mgrid[:rows, :columns] + 0.5
-    near = heat * np.exp(-((x - aim[0]) ** 2 + (y - aim[1]) ** 2) / (2 * max(reach, 1.0) ** 2))
-    if near.max() <= 0.02:
-        return aim, float(near.max())
-    py, px = np.unravel_index(int(near.argmax()), near.shape)
-    part = slice(max(py - 1, 0), py + 2), slice(max(px - 1, 0), px + 2)
-    weight = near[part]
-    spot = np.array([np.average(x[part], weights=weight), np.average(y[part], weights=weight)])
-    return spot, float(heat[py, px])
+def _drawn(heat: Floats, aim_x: float, aim_y: float, reach: float) -> tuple[Floats, float]:
+    """x, y of the warmest place about an aim, cells, and how warm it is."""
+    y, x = np.mgrid[: heat.shape[0], : heat.shape[1]] + 0.5
+    near = heat * np.exp(-((x - aim_x) ** 2 + (y - aim_y) ** 2) / (2 * max(reach, 1.0) ** 2))
+    down, right = np.unravel_index(int(near.argmax()), near.shape)
+    if near[down, right] <= _COLD:
+        return np.array([aim_x, aim_y], np.float32), float(near[down, right])
+    part = slice(max(down - 1, 0), down + 2), slice(max(right - 1, 0), right + 2)
+    spot = [np.average(place[part], weights=near[part]) for place in (x, y)]
+    return np.array(spot, np.float32), float(heat[down, right])

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from micro_models.budget import Clock, Progress, Told
 from micro_models.regions import Floats, Image
 from micro_models.trainers.forest import trees
-from micro_models.trainers.forest.objects import Objects, View, random_view
+from micro_models.trainers.forest.objects import Objects
 from micro_models.trainers.forest.sight import Sight
 from micro_models.trainers.forest.targets import SURE, Layout, encode
+from micro_models.trainers.forest.views import View, random_view, without_cut
 
+TURN = False
 # Trees, and those of them that only find the harder cells.
 TREES, FIRST = 40, 8
 
@@ -26,7 +28,7 @@ TREES, FIRST = 40, 8
 _CENTERS, _OBJECTS, _BACKGROUND, _HARDER = 1500, 1000, 3000, 1500
 
 # Views of an image: until there are so many in all, or so many cells.
-_VIEWS, _VIEWED, _CELLS = 6, 30, 400_000
+_VIEWS, _VIEWED, _CELLS = 12, 60, 600_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +93,8 @@ def _looks(
             if turn and (count >= _VIEWED or cells > _CELLS or clock.spent > 0.3):
                 return
             size = sight.cell(image.width_px, image.height_px)
-            view = random_view(size, rng, mirror=mirror) if turn else View(size, size)
+            view = random_view(size, rng, mirror=mirror, turn=TURN) if turn else View(size, size)
+            view = without_cut(view, image.width_px, image.height_px)
             rows, columns = view.grid(image.width_px, image.height_px)
             seen = sight.look(view.image(image.pixels), rows=rows, columns=columns)
             answers, owned = encode(view.objects(known), layout)

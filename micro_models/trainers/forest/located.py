@@ -15,8 +15,9 @@ from micro_models.interface import ModelFileError, State
 from micro_models.regions import Floats, Image, Region
 from micro_models.trainers.forest import decoding, sight, trees
 from micro_models.trainers.forest.growing import FIRST, grow
-from micro_models.trainers.forest.objects import LOCATED, Kind, View, kinds_of, objects_of
+from micro_models.trainers.forest.objects import LOCATED, Kind, kinds_of, objects_of
 from micro_models.trainers.forest.targets import Layout
+from micro_models.trainers.forest.views import View
 
 # A cell that the first trees give less than this is background, and not asked further.
 _HOPELESS = 0.08

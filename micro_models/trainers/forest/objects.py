@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from micro_models import geometry
 from micro_models.examples import Example
 from micro_models.regions import (
-    Bools,
     Box,
     Ellipse,
     Floats,
@@ -126,37 +125,41 @@ def extent(shape: Shape, *, width_px: int, height_px: int) -> Box | None:
 
 
 def _corners(shape: Shape, nominal_px: float) -> Floats | None:
+    """(n, 2) points whose upright hull is the extent; None for a shape that has none."""
     match shape:
         case Box():
-            corners = np.array([[shape.x0, shape.y0], [shape.x1, shape.y1]], np.float32)
+            return np.array([[shape.x0, shape.y0], [shape.x1, shape.y1]], np.float32)
         case RotatedBox():
-            corners = shape.corners()
+            return shape.corners()
         case Polygon():
-            corners = shape.points
+            return shape.points
         case Ellipse():
             angle = np.deg2rad(shape.angle_deg)
             wide = np.hypot(shape.radius_x * np.cos(angle), shape.radius_y * np.sin(angle))
             high = np.hypot(shape.radius_x * np.sin(angle), shape.radius_y * np.cos(angle))
-            center = np.array([shape.center_x, shape.center_y])
-            reach = np.array([wide, high])
-            corners = np.stack([center - reach, center + reach]).astype(np.float32)
+            return _about(shape.center_x, shape.center_y, float(wide), float(high))
         case Mask():
             box = geometry.tight_box(shape)
-            corners = _corners(box, nominal_px) if box else None
+            return _corners(box, nominal_px) if box else None
         case Point():
-            center = np.array([shape.x, shape.y], np.float32)
-            corners = np.stack([center - nominal_px / 2, center + nominal_px / 2])
+            return _about(shape.x, shape.y, nominal_px / 2, nominal_px / 2)
         case Keypoints():
-            corners = shape.points[shape.scores > 0]
-            if len(corners):
-                reach = np.maximum(
-                    (np.ptp(corners, axis=0).max() * 1.1 - np.ptp(corners, axis=0)) / 2, 0
-                )
-                reach = np.maximum(reach * 0.5, nominal_px / 4)
-                corners = np.concatenate([corners - reach, corners + reach])
+            return _around(shape.points[shape.scores > 0], nominal_px)
         case WholeImage():
-            corners = None
-    return corners
+            return None
+
+
+def _about(x: float, y: float, wide: float, high: float) -> Floats:
+    return np.array([[x - wide, y - high], [x + wide, y + high]], np.float32)
+
+
+def _around(points: Floats, nominal_px: float) -> Floats | None:
+    """A skeleton has flesh: its hull is widened, a thin one more."""
+    if not len(points):
+        return None
+    size = np.ptp(points, axis=0)
+    reach = np.maximum((1.1 * size.max() - size) / 4, nominal_px / 4)
+    return np.asarray(np.concatenate([points - reach, points + reach]), np.float32)
 
 
 def _points_of(shape: Shape, count: int, most: int) -> Floats:
@@ -188,78 +191,3 @@ def _paint(area: NDArray[np.uint8], shape: Shape) -> None:
             area[low[1] : round(max(high[1], 0)), low[0] : round(max(high[0], 0))] = 255
         case Point() | Keypoints() | WholeImage():
             pass
-
-
-@dataclass(frozen=True)
-class View:
-    """How an image is looked at for learning.
-
-    The first `left`, `top` pixels are cut off, then it is mirrored or not; a cell is `cell_x` x
-    `cell_y` pixels; `gain` and `bias` change the brightness.
-    """
-
-    cell_x: float
-    cell_y: float
-    left: int = 0
-    top: int = 0
-    mirrored: int = 0
-    gain: float = 1.0
-    bias: float = 0.0
-
-    def grid(self, width_px: float, height_px: float) -> tuple[int, int]:
-        """Rows and columns of cells, at least one each."""
-        rows = max(round((height_px - self.top) / self.cell_y), 1)
-        return rows, max(round((width_px - self.left) / self.cell_x), 1)
-
-    def image(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The image so seen."""
-        seen = pixels[self.top :, self.left :]
-        if self.mirrored:
-            seen = seen[:, ::-1]
-        if (self.gain, self.bias) != (1.0, 0.0):
-            table = np.arange(256) * self.gain + self.bias
-            seen = cv2.LUT(np.ascontiguousarray(seen), np.clip(table, 0, 255).astype(np.uint8))
-        return np.ascontiguousarray(seen)
-
-    def objects(self, objects: Objects) -> Objects:
-        """The objects in cells of the image so seen; `inside` (rows, columns) float32 0..1."""
-        rows, columns = self.grid(objects.width_px, objects.height_px)
-        width, height = objects.width_px - self.left, objects.height_px - self.top
-        across, down = columns / width, rows / height
-
-        def x_of(x: Floats) -> Floats:
-            cut = x - self.left
-            return (width - cut if self.mirrored else cut) * across
-
-        x0, y0, x1, y1 = objects.boxes.T
-        x0, x1 = x_of(x0), x_of(x1)
-        if self.mirrored:
-            x0, x1 = x1, x0
-        boxes = np.stack([x0, (y0 - self.top) * down, x1, (y1 - self.top) * down], axis=1)
-        points = objects.points.copy()
-        points[..., 0] = x_of(points[..., 0])
-        points[..., 1] = (points[..., 1] - self.top) * down
-        inside = tuple(
-            None if area is None else self._area(area, rows, columns) for area in objects.inside
-        )
-        return Objects(objects.kind, boxes, points, inside, columns, rows)
-
-    def _area(self, area: NDArray[np.uint8], rows: int, columns: int) -> NDArray[np.uint8]:
-        cut = area[self.top :, self.left :]
-        cut = cut[:, ::-1] if self.mirrored else cut
-        return cv2.resize(np.ascontiguousarray(cut), (columns, rows), interpolation=cv2.INTER_AREA)
-
-
-def random_view(cell: float, rng: np.random.Generator, *, mirror: bool) -> View:
-    """A view a little larger or smaller, shifted by less than a cell, brighter or darker."""
-    size = np.exp(rng.uniform(-0.2, 0.2))
-    aspect = np.exp(rng.uniform(-0.07, 0.07))
-    return View(
-        cell_x=cell * size * aspect,
-        cell_y=cell * size / aspect,
-        left=int(rng.integers(0, max(round(cell), 1))),
-        top=int(rng.integers(0, max(round(cell), 1))),
-        mirrored=int(mirror and rng.random() < 0.5),
-        gain=float(rng.uniform(0.8, 1.2)),
-        bias=float(rng.uniform(-15, 15)),
-    )

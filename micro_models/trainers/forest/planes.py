@@ -34,8 +34,8 @@ def planes(pixels: NDArray[np.uint8], *, rows: int, columns: int, coarse: int) -
     shrinks = pixels.shape[0] >= 2 * rows and pixels.shape[1] >= 2 * columns
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     work = cv2.resize(pixels, (2 * columns, 2 * rows), interpolation=way)
-    lab = cv2.cvtColor(work.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
-    light = lab[..., 0] / 100
+    lab = cv2.cvtColor(work, cv2.COLOR_RGB2LAB).astype(np.float32) / 255
+    light = lab[..., 0]
     x = cv2.Sobel(light, cv2.CV_32F, 1, 0, scale=0.25)
     y = cv2.Sobel(light, cv2.CV_32F, 0, 1, scale=0.25)
     edge = cv2.magnitude(x, y)
@@ -48,8 +48,8 @@ def planes(pixels: NDArray[np.uint8], *, rows: int, columns: int, coarse: int) -
     along, across = (x * x - y * y) / length, 2 * x * y / length
     fine = [
         light,
-        lab[..., 1] / 100,
-        lab[..., 2] / 100,
+        2.5 * (lab[..., 1] - 0.5),
+        2.5 * (lab[..., 2] - 0.5),
         (light - mean) / (spread + _FLAT),
         strong,
         spread,

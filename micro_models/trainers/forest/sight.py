@@ -15,8 +15,8 @@ from micro_models.trainers.forest import planes as looks
 from micro_models.trainers.forest.objects import Objects
 
 # Cells across a small object's shorter side: as many, unless the image then has too many cells;
-# then fewer, but not less than three, unless the image then has far too many.
-_FINE, _COARSE = 8, 3
+# then fewer, but not less than five, unless the image then has far too many.
+_FINE, _COARSE = 8, 5
 _ENOUGH, _MOST = 6000, 400_000
 
 # No answer looks farther than this, cells.
@@ -57,13 +57,13 @@ class Sight:
         """(f,) what to add to the flat index of a cell in the first plane, for each feature."""
         _, height, width = seen.shape
         plane, down, right = self.features.T
-        return plane * (height * width) + down * width + right
+        return np.asarray(plane * (height * width) + down * width + right)
 
     def index(self, seen: Floats, cells: NDArray[np.int64]) -> NDArray[np.int64]:
         """(m,) the flat index of cells, which are numbered row by row without the margin."""
         width = seen.shape[2]
         y, x = np.divmod(cells, width - 2 * self.margin)
-        return (y + self.margin) * width + x + self.margin
+        return np.asarray((y + self.margin) * width + x + self.margin)
 
     def settings(self) -> dict[str, float]:
         """Its numbers, for `restored`."""

@@ -47,7 +47,7 @@ class Layout:
     @property
     def width(self) -> int:
         """All columns."""
-        return self.ways.stop
+        return self.parts + len(self.kinds) + 5 + 3 * self.points
 
     def point_columns(self, kind: int) -> range:
         """The numbers among all key points of those of a label."""
@@ -127,4 +127,4 @@ def _heat(x: Floats, y: Floats, box: Floats) -> Floats:
     wide, high = max((box[2] - box[0]) / 6, 0.5), max((box[3] - box[1]) / 6, 0.5)
     heat = np.exp(-(((x - center_x) / wide) ** 2 + ((y - center_y) / high) ** 2) / 2)
     heat[(np.floor(center_x) == x - 0.5) & (np.floor(center_y) == y - 0.5)] = 1
-    return heat.astype(np.float32)
+    return np.asarray(heat, np.float32)

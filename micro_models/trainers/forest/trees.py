@@ -58,7 +58,7 @@ class Forest:
         steps, children = offsets.take(self.feature), self.children.ravel()
         total = np.zeros((len(at), self.values.shape[1]), np.float32)
         for tree in trees:
-            node = np.full(len(at), self.roots[tree], np.int32)
+            node: Ints = np.full(len(at), self.roots[tree], np.int32)
             for _ in range(DEPTH):
                 above = seen.take(steps.take(node) + at) > self.threshold.take(node)
                 node = children.take(2 * node + above)
@@ -70,21 +70,19 @@ class Forest:
         return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
-def grown(
-    seen: Floats, part: NDArray[np.intp], answers: Floats, *, seed: int, leaf: int = 2
-) -> Forest:
+def grown(seen: Floats, part: NDArray[np.intp], answers: Floats, *, seed: int) -> Forest:
     """One tree that tells the parts (n,) apart by what is seen (n, f); its leaves say (n, d).
 
-    >>> seen = np.array([[0.0], [0.1], [0.9], [1.0]], np.float32)
-    >>> tree = grown(seen, np.array([0, 0, 1, 1]), seen * 10, seed=0)
-    >>> tree.votes(np.array([0.95], np.float32), np.array([0]), np.array([0]), range(1)).round(1)
-    array([[9.5]], dtype=float32)
+    >>> seen = np.repeat(np.array([[0.0], [1.0]], np.float32), 5, axis=0)
+    >>> tree = grown(seen, seen[:, 0].astype(int), seen * 10, seed=0)
+    >>> tree.votes(np.array([0.9], np.float32), np.array([0]), np.array([0]), range(1))
+    array([[10.]], dtype=float32)
     """
     from sklearn.tree import ExtraTreeClassifier
 
     tree = ExtraTreeClassifier(
         max_depth=DEPTH,
-        min_samples_leaf=leaf,
+        min_samples_leaf=2,
         max_features="sqrt",
         class_weight="balanced",
         random_state=seed,

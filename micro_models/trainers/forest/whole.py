@@ -83,7 +83,12 @@ def _fitted(
         columns = [_one(looks, own) for own in truth.T]
         weights, bias = (np.stack(parts, axis=-1) for parts in zip(*columns, strict=True))
     # One class is as probable as it was in the examples, even if it was in all of them.
-    return WholeModel(labels, exclusive and len(labels) > 1, np.float32(weights), np.float32(bias))
+    alone = len(labels) == 1
+    return WholeModel(labels, exclusive and not alone, *map(_single, (weights, bias)))
+
+
+def _single(numbers: NDArray[Any]) -> Floats:
+    return np.asarray(numbers, np.float32)
 
 
 def _one(looks: Floats, own: NDArray[np.bool_]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -111,8 +116,9 @@ def restore(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
 
     Errors: `ModelFileError` for a state that does not fit together.
     """
-    labels, exclusive = settings.get("labels"), settings.get("exclusive")
-    named = isinstance(labels, Sequence) and labels and all(isinstance(one, str) for one in labels)
+    stored, exclusive = settings.get("labels"), settings.get("exclusive")
+    labels = tuple(stored) if isinstance(stored, list | tuple) else ()
+    named = bool(labels) and all(isinstance(one, str) for one in labels)
     if not named or not isinstance(exclusive, bool) or not {"weights", "bias"} <= set(arrays):
         raise ModelFileError("the forest's classes are incomplete; train the model again")
     width = len(describe(np.zeros((1, 1, 3), np.uint8)))
@@ -123,4 +129,4 @@ def restore(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
             raise ModelFileError(
                 f"the forest's {name} are {array.shape} {array.dtype}, not {shape}"
             )
-    return WholeModel(tuple(labels), exclusive, arrays["weights"], arrays["bias"])
+    return WholeModel(labels, exclusive, arrays["weights"], arrays["bias"])
