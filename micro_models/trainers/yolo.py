@@ -62,14 +62,14 @@ class YoloTrainer:
         if checkpoint is None or not can_answer(checkpoint.task, examples):
             raise ValueError("these examples are nothing that this YOLO can learn; see suits()")
         plan = _plan(checkpoint, examples)
-        structure = plan.structure()
+        structure = plan.structure(folded=False)
         labels = [answer.label for answer in plan.answers]
         rng = np.random.default_rng([seed, 1])
         arrays = relabelled(checkpoint, structure, labels, rng=rng)
         learned = trained(
             structure,
             arrays,
-            _lesson(plan, examples),
+            _lesson(plan, examples, measured=checkpoint.measured),
             clock=clock,
             seed=seed,
             device=self._device,
@@ -110,7 +110,7 @@ def _size_px(checkpoint: Checkpoint, examples: Sequence[Example]) -> int:
     return min(max(round(wanted / _STRIDE_PX), 2) * _STRIDE_PX, checkpoint.size_px)
 
 
-def _lesson(plan: Plan, examples: Sequence[Example]) -> Lesson:
+def _lesson(plan: Plan, examples: Sequence[Example], *, measured: bool) -> Lesson:
     labels = {answer.label: index for index, answer in enumerate(plan.answers)}
     squeezed = plan.task is DetectorTask.CLASSIFY
     points = 0 if plan.points is None else plan.points[0]
@@ -120,7 +120,7 @@ def _lesson(plan: Plan, examples: Sequence[Example]) -> Lesson:
     ]
     if squeezed:
         samples = [sample for sample in samples if sample.instances]
-    return Lesson(plan.task, samples, _canvas(samples), _freedom(plan), points)
+    return Lesson(plan.task, samples, _canvas(samples), _freedom(plan), points, measured)
 
 
 def _canvas(samples: Sequence[Sample]) -> tuple[int, int]:

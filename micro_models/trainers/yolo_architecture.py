@@ -98,12 +98,17 @@ def checked(described: object) -> dict[str, Any]:
 
 
 def assemble(
-    architecture: Mapping[str, Any], *, classes: int, points: tuple[int, int] | None = None
+    architecture: Mapping[str, Any],
+    *,
+    classes: int,
+    points: tuple[int, int] | None = None,
+    folded: bool,
 ) -> Structure:
-    """The network of a checked description for `classes`, normalization folded, no weights yet.
+    """The network of a checked description for `classes`, no weights yet.
 
-    `points`: the number of key points and of numbers for each. Of two heads, the one that lets
-    several places answer for an object stays, which learns faster.
+    `points`: the number of key points and of numbers for each; `folded`: its normalization is part
+    of its convolutions, which is faster, and learns worse. Of two heads, the one that lets several
+    places answer for an object stays, which learns faster.
 
     Errors: `ModelFileError` for layers that do not fit together.
     """
@@ -112,7 +117,7 @@ def assemble(
     name = architecture["head"][-1][2]
     with undisturbed(), torch.device("meta"):
         try:
-            network = _network(architecture, name)
+            network = _network(architecture, name, folded=folded)
             class_layers = _reshaped(network, _class_layers, classes)
             point_layers: tuple[str, ...] = ()
             if name in _POSE_HEADS and points is not None:
@@ -127,7 +132,7 @@ def assemble(
     return Structure(network, name, shapes, class_layers, point_layers)
 
 
-def _network(architecture: Mapping[str, Any], name: str) -> Any:
+def _network(architecture: Mapping[str, Any], name: str, *, folded: bool) -> Any:
     tasks = module("nn.tasks")
     network = tasks.BaseModel()
     # It writes into what it is given.
@@ -138,8 +143,11 @@ def _network(architecture: Mapping[str, Any], name: str) -> Any:
         head.inplace = True
         head.end2end = False
         head.stride = strides
+        head.fuse()
     network.stride = strides
-    network.fuse(verbose=False)
+    module("utils.torch_utils").initialize_weights(network)
+    if folded:
+        network.fuse(verbose=False)
     return network.eval()
 
 

@@ -65,9 +65,12 @@ def _upright(one: Instance, width: int, height: int) -> Floats:
 
 
 def _rotated(one: Instance, width: int, height: int) -> Floats:
+    """As the networks learned it: along the longer side, from -45 to 135 degrees."""
     (x, y), (across, down), angle = cv2.minAreaRect(np.concatenate(one.rings))
-    place = [x / width, y / height, across / width, down / height, math.radians(angle)]
-    return np.array(place, np.float32)
+    if across < down:
+        across, down, angle = down, across, angle + 90
+    angle = math.radians((angle + 45) % 180 - 45)
+    return np.array([x / width, y / height, across / width, down / height, angle], np.float32)
 
 
 def _mask(one: Instance, shape: tuple[int, int]) -> Floats:

@@ -24,13 +24,16 @@ Arrays = Mapping[str, NDArray[Any]]
 # places do not drown the first steps (Lin et al., Focal loss, ICCV 2017).
 _PRIOR = 0.01
 _LARGEST_PX = 2048
+# What ultralytics' normalizations add to a variance.
+_EPSILON = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A trained YOLO: its build, its weights by name, its classes by index, its input's side.
 
-    `points`: how many key points it finds and how many numbers it gives for each.
+    `points`: how many key points it finds and how many numbers it gives for each. `measured`: its
+    normalization knows what is usual; False where that was folded away.
     """
 
     task: DetectorTask
@@ -39,10 +42,11 @@ class Checkpoint:
     size_px: int
     arrays: Arrays
     points: tuple[int, int] | None = None
+    measured: bool = True
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a `.pt` of ultralytics, with its normalization folded into its convolutions.
+    """Read a `.pt` of ultralytics.
 
     It is a pickle that runs code when it is read: the caller sees to it that `path` lies where
     only trusted people put files.
@@ -79,21 +83,47 @@ def _checkpoint(model: Any, task: str, size: int | list[int]) -> Checkpoint:
         raise ModelFileError(f"a model for {task!r}; choose one for {', '.join(DetectorTask)}")
     architecture = checked(model.yaml)
     head = model.model[-1]
-    head.end2end = False
-    model.float().fuse(verbose=False)
-    points = getattr(head, "kpt_shape", None)
-    checkpoint = Checkpoint(
+    if task != DetectorTask.CLASSIFY:
+        head.end2end = False
+        head.fuse()
+    found = getattr(head, "kpt_shape", None)
+    labels = tuple(str(model.names[index]) for index in sorted(model.names))
+    points = None if found is None else (int(found[0]), int(found[1]))
+    structure = assemble(architecture, classes=len(labels), points=points, folded=False)
+    given = {name: value.numpy() for name, value in model.float().state_dict().items()}
+    arrays = _unfolded(given, structure)
+    if structure.shapes != {name: value.shape for name, value in arrays.items()}:
+        raise ModelFileError("its weights are not those of the network that it describes")
+    longest = size if isinstance(size, int) else max(size)
+    return Checkpoint(
         DetectorTask(task),
         architecture,
-        tuple(str(model.names[index]) for index in sorted(model.names)),
-        min(max(size if isinstance(size, int) else max(size), 32), _LARGEST_PX),
-        {name: value.numpy() for name, value in model.state_dict().items()},
-        None if points is None else (int(points[0]), int(points[1])),
+        labels,
+        min(max(longest, 32), _LARGEST_PX),
+        arrays,
+        points,
+        measured=arrays.keys() == given.keys(),
     )
-    structure = assemble(architecture, classes=len(checkpoint.labels), points=checkpoint.points)
-    if structure.shapes != {name: value.shape for name, value in checkpoint.arrays.items()}:
-        raise ModelFileError("its weights are not those of the network that it describes")
-    return checkpoint
+
+
+def _unfolded(arrays: Arrays, structure: Structure) -> dict[str, NDArray[Any]]:
+    """With normalizations that change nothing where they were folded into the convolutions."""
+    whole = dict(arrays)
+    for name in structure.shapes.keys() - arrays.keys():
+        place, _, what = name.rpartition(".")
+        folded = f"{place.removesuffix('.bn')}.conv.bias"
+        if not place.endswith(".bn") or folded not in arrays:
+            continue
+        whole.pop(folded, None)
+        bias = arrays[folded]
+        whole[name] = {
+            "weight": np.ones_like(bias),
+            "bias": bias,
+            "running_mean": np.zeros_like(bias),
+            "running_var": np.full_like(bias, 1 - _EPSILON),
+            "num_batches_tracked": np.zeros((), np.int64),
+        }[what]
+    return whole
 
 
 def relabelled(

@@ -43,9 +43,10 @@ class Plan:
     size_px: int
     points: tuple[int, int] | None = None
 
-    def structure(self) -> Structure:
+    def structure(self, *, folded: bool = True) -> Structure:
         """The network, without its weights. Errors: `ModelFileError`, `CheckpointError`."""
-        return assemble(self.architecture, classes=len(self.answers), points=self.points)
+        classes = len(self.answers)
+        return assemble(self.architecture, classes=classes, points=self.points, folded=folded)
 
 
 class YoloModel:

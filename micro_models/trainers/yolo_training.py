@@ -1,8 +1,6 @@
 """A YOLO's short schooling: our loop over ultralytics' loss, by the clock, all in memory.
 
 Its own trainer writes folders, seeds the process, starts workers and counts epochs, not seconds.
-The normalization is folded: a handful of pictures has no statistics worth having, and each step
-is faster.
 """
 
 from __future__ import annotations
@@ -26,13 +24,14 @@ from micro_models.trainers.yolo_samples import Freedom, Sample, varied
 
 log = logging.getLogger(__name__)
 
-_RATE, _NEW_RATE = 1e-3, 5e-3
+# The first is what ultralytics chooses for few classes and few steps.
+_RATE, _NEW_RATE = 2e-3, 1e-2
 _WARM_UP = 0.1
 _WEIGHT_DECAY = 5e-4
 _LONGEST_GRADIENT = 10.0
 _SLOWEST_AVERAGE = 0.98
 # With fewer objects than this the first layers, which see edges and colours, stay as they are.
-_FEW_OBJECTS, _FROZEN_LAYERS = 100, 4
+_FEW_OBJECTS, _FROZEN_LAYERS = 100, 2
 # Numbers that the masks of one batch may take: each object has about ten places that answer.
 _MASK_NUMBERS = 2**26
 
@@ -41,7 +40,7 @@ _MASK_NUMBERS = 2**26
 class Lesson:
     """What is taught: `samples` to a network of `task`, on canvases of `size_px` (width, height).
 
-    `points`: how many key points it gives.
+    `points`: how many key points it gives; `measured`: its normalization knows what is usual.
     """
 
     task: DetectorTask
@@ -49,6 +48,7 @@ class Lesson:
     size_px: tuple[int, int]
     freedom: Freedom
     points: int = 0
+    measured: bool = True
 
     @property
     def objects(self) -> int:
@@ -66,9 +66,9 @@ def trained(
     device: str,
     told: Told,
 ) -> dict[str, NDArray[Any]]:
-    """The weights after as many steps as the clock allows, averaged over the last of them.
+    """The folded weights after as many steps as the clock allows, averaged over the last of them.
 
-    `structure` is used up: it gets memory and the last step's weights. Where the device's memory
+    `structure`, which is not folded, is used up. Where the device's memory
     is too small, a step takes fewer pictures.
     """
     import torch
@@ -89,6 +89,8 @@ def trained(
             for _ in range(most)
         ]
         batch = batch_of(samples, lesson.task, points=lesson.points)
+        if not clock.steps:
+            _normalize(network, batch["img"].to(device), measured=lesson.measured)
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * _schedule(clock.spent)
         loss = _step(network, criterion, optimizer, batch, device)
@@ -100,7 +102,7 @@ def trained(
         slowest = max(slowest, clock.seconds - began)
         told(_progress(clock, loss))
         if clock.over or _too_late(clock, slowest):
-            return {name: value.cpu().numpy() for name, value in average.items()}
+            return _folded(network, average)
 
 
 def with_weights(structure: Structure, arrays: dict[str, NDArray[Any]], device: str) -> Any:
@@ -110,6 +112,38 @@ def with_weights(structure: Structure, arrays: dict[str, NDArray[Any]], device: 
     tensors = {name: torch.from_numpy(np.array(value)) for name, value in arrays.items()}
     structure.network.load_state_dict(tensors, strict=True, assign=True)
     return structure.network.to(torch.device(device))
+
+
+def _normalize(network: Any, images: Any, *, measured: bool) -> None:
+    """Let the normalizations follow the batches, and where they know nothing yet, measure one.
+
+    What was folded is not changed by that: the batch comes out as it did before. The rest of the
+    network stays as it is when it looks, where it needs no parts that only training has.
+    """
+    import torch
+
+    def measure(layer: Any, given: tuple[Any]) -> None:
+        variance, mean = torch.var_mean(given[0], (0, 2, 3), correction=0)
+        layer.bias.copy_(layer.bias + mean)
+        layer.weight.copy_((variance + layer.eps).sqrt())
+        layer.running_mean.copy_(mean)
+        layer.running_var.copy_(variance)
+
+    layers = [one for one in network.modules() if isinstance(one, torch.nn.BatchNorm2d)]
+    if not measured:
+        hooks = [layer.register_forward_pre_hook(measure) for layer in layers]
+        with torch.no_grad():
+            network(images)
+        for hook in hooks:
+            hook.remove()
+    for layer in layers:
+        layer.train()
+
+
+def _folded(network: Any, average: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    network.load_state_dict(average)
+    network.eval().fuse(verbose=False)
+    return {name: value.cpu().numpy() for name, value in network.state_dict().items()}
 
 
 def _gains() -> SimpleNamespace:

@@ -187,10 +187,6 @@ def _two_labels_never_together() -> list[Example]:
     return [scene(n, [Region("2" if n % 2 else "1", square(rng, 16))]) for n in range(4)]
 
 
-def _the_same_picture_twice() -> list[Example]:
-    return [*_one_object(), *_one_object()]
-
-
 # How large ----------------------------------------------------------------------------------
 
 
@@ -370,7 +366,7 @@ CASES: dict[str, Case] = {
     "no object at all": _no_object_at_all,
     "mostly background": _mostly_background,
     "two labels never together": _two_labels_never_together,
-    "the same picture twice": _the_same_picture_twice,
+    "the same picture twice": lambda: [*_one_object(), *_one_object()],
     "a single class": _scenes(3, lambda rng: square(rng, 16)),
     "objects of 3 pixels": _scenes(3, lambda rng: square(rng, 3)),
     "objects of 1 pixel": _scenes(3, lambda rng: square(rng, 1)),
