@@ -13,6 +13,7 @@ from micro_models.fitting import calibration as calibrating
 from micro_models.fitting.album import Album, opened
 from micro_models.fitting.builtin import default_trainers
 from micro_models.fitting.course import Course, Stage
+from micro_models.fitting.enriched import EnrichedTrainer
 from micro_models.fitting.folds import folds
 from micro_models.fitting.limits import Limits
 from micro_models.fitting.model import MicroModel
@@ -34,9 +35,13 @@ class FitOptions:
     """How `fit` goes about it.
 
     `folds`: how often a trainer is tried, each time without another part of the examples.
+    `copy_paste`: objects are pasted into unlabelled pictures too; `pseudo_labels`: unlabelled
+    pictures that a first model is sure of are examples too. See `EnrichedTrainer`.
     """
 
     folds: int = 3
+    copy_paste: bool = False
+    pseudo_labels: bool = False
 
 
 # Is handed a model that is useful already, while a better one is trained.
@@ -80,6 +85,11 @@ def fit(
     rng = np.random.default_rng(np.random.SeedSequence([seed % 2**63, 0]))
     album = opened(examples, unlabelled, rng=rng)
     suited = _suited(default_trainers() if trainers is None else trainers, album)
+    if options.copy_paste or options.pseudo_labels:
+        suited = [
+            EnrichedTrainer(trainer, options.copy_paste, options.pseudo_labels)
+            for trainer in suited
+        ]
     return _Training(album, suited, course, seed, options.folds).run(on_better)
 
 
