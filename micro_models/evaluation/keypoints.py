@@ -13,7 +13,7 @@ from micro_models.regions import Keypoints, Region
 
 @dataclass(frozen=True)
 class PointErrors:
-    """`within`: share of all true points found near enough, 0..1; `mean_error_px`: of those found."""
+    """`within`: share of true points found near enough, 0..1; `mean_error_px`: of those found."""
 
     within: float
     mean_error_px: float

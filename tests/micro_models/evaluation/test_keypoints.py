@@ -28,6 +28,9 @@ TRUE = mouse((0, 0), (100, 0))
         ([mouse((0, 0))], TRUE, 0.0, math.nan),
         ([Region("mouse", Box(0, 0, 9, 9))], TRUE, 0.0, math.nan),
         ([], TRUE, 0.0, math.nan),
+        # One point alone has no length: within 10 px.
+        ([mouse((6, 8))], mouse((0, 0)), 1.0, 10.0),
+        ([mouse((6, 9))], mouse((0, 0)), 0.0, math.hypot(6, 9)),
     ],
 )
 def test_one_skeleton(found: list[Region], truth: Region, within: float, error: float) -> None:
