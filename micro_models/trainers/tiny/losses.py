@@ -67,6 +67,7 @@ def mean_where(values: Tensor, weight: Tensor) -> Tensor:
 def focal_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Of heat maps (n, labels, h, w): per object, with less asked of cells close to a peak.
 
+    Rare labels count like frequent ones.
     Where `target` is exactly 1 an object's middle is. Source: CenterNet, arxiv.org/abs/1904.07850.
     """
     chance = logits.sigmoid()
@@ -74,7 +75,8 @@ def focal_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     peaks = (target >= 1).float()
     gained = peaks * (1 - chance).square() * yes
     lost = (1 - peaks) * (1 - target).pow(4) * chance.square() * no
-    return -((gained + lost) * weight).sum() / peaks.sum().clamp(min=1)
+    wrong = -((gained + lost) * weight).sum((0, 2, 3))
+    return (wrong / peaks.sum((0, 2, 3)).clamp(min=1)).mean()
 
 
 def soft_focal_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,11 +52,11 @@ class Network(nn.Module):
         self.dense_heads = {name: n for name, n in heads.items() if name not in POOLED}
         self.fine, self.middle, self.coarse = _stack(FINE), _stack(MIDDLE), _stack(COARSE)
         self.mix = _stack(MIX)
-        self.to_middle = nn.Conv2d(COARSE[-1].n_out, MIDDLE[-1].n_out, 1)
-        self.to_fine = nn.Conv2d(MIDDLE[-1].n_out, FINE[-1].n_out, 1)
+        self.to_middle = _empty(nn.Conv2d, COARSE[-1].n_out, MIDDLE[-1].n_out, 1)
+        self.to_fine = _empty(nn.Conv2d, MIDDLE[-1].n_out, FINE[-1].n_out, 1)
         dense, classes = sum(self.dense_heads.values()), heads.get("classes", 0)
-        self.dense = nn.Conv2d(MIX[-1].n_out, dense, 1) if dense else None
-        self.classes = nn.Linear(2 * COARSE[-1].n_out, classes) if classes else None
+        self.dense = _empty(nn.Conv2d, MIX[-1].n_out, dense, 1) if dense else None
+        self.classes = _empty(nn.Linear, 2 * COARSE[-1].n_out, classes) if classes else None
         self.register_buffer("mean", torch.from_numpy(mean).clone())
         self.register_buffer("std", torch.from_numpy(std).clone())
         self.register_buffer("half_side", torch.tensor(half_side, dtype=torch.float32))
@@ -124,21 +124,18 @@ class Network(nn.Module):
 
 
 def _stack(layers: Iterable[Layer]) -> nn.Sequential:
+    return nn.Sequential(*(_block(layer) for layer in layers))
+
+
+def _block(layer: Layer) -> nn.Sequential:
+    options = {"stride": layer.stride, "padding": layer.dilation, "dilation": layer.dilation}
     return nn.Sequential(
-        *(
-            nn.Sequential(
-                nn.Conv2d(
-                    layer.n_in,
-                    layer.n_out,
-                    3,
-                    layer.stride,
-                    layer.dilation,
-                    layer.dilation,
-                    bias=False,
-                ),
-                nn.BatchNorm2d(layer.n_out),
-                nn.SiLU(inplace=True),
-            )
-            for layer in layers
-        )
+        _empty(nn.Conv2d, layer.n_in, layer.n_out, 3, bias=False, **options),
+        nn.BatchNorm2d(layer.n_out),
+        nn.SiLU(inplace=True),
     )
+
+
+def _empty(kind: Callable[..., nn.Module], *sizes: int, **options: Any) -> Any:
+    """A module whose weights are still to be set; torch's own would be of its global generator."""
+    return kind(*sizes, **options, device="meta").to_empty(device="cpu")

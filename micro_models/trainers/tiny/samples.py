@@ -41,11 +41,15 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class _Scene:
-    """A labelled image at the size it is drawn from; `boxes` (n, 4) around its `regions`."""
+    """A labelled image at the size it is drawn from; `boxes` (n, 4) around its `regions`.
+
+    `by_label`: of each label in it the indices of its regions.
+    """
 
     image: Image
     regions: tuple[Region, ...]
     boxes: Floats
+    by_label: tuple[NDArray[np.intp], ...]
     whole: NDArray[np.uint8]
     classes: tuple[Region, ...]
 
@@ -88,7 +92,9 @@ class Sampler:
         scene = self._scenes[rng.integers(len(self._scenes))]
         turn = random_affine(rng, self._policy) * self._zoom
         if len(scene.boxes) and rng.random() < self._recipe.object_share:
-            box = scene.boxes[rng.integers(len(scene.boxes))].astype(np.float64)
+            # Rare labels are looked at as often as frequent ones.
+            of_label = scene.by_label[rng.integers(len(scene.by_label))]
+            box = scene.boxes[of_label[rng.integers(len(of_label))]].astype(np.float64)
             center = (box[:2] + box[2:]) / 2
             place = side * rng.uniform(0.05, 0.95, 2)
         else:
@@ -127,8 +133,10 @@ def _scene(example: Example, shrunk: float) -> _Scene:
     regions = move(outlined(located), matrix, size_px, least_inside=0.0).regions
     boxes = [bounds(region.shape) for region in regions]
     edges = np.array([(box.x0, box.y0, box.x1, box.y1) for box in boxes], np.float32)
+    labels = np.array([region.label for region in regions])
+    by_label = tuple(np.flatnonzero(labels == label) for label in sorted(set(labels.tolist())))
     whole = view(image.pixels)
-    return _Scene(Image(pixels), regions, edges.reshape(-1, 4), whole, classes)
+    return _Scene(Image(pixels), regions, edges.reshape(-1, 4), by_label, whole, classes)
 
 
 def _sides(boxes: Floats) -> Floats:

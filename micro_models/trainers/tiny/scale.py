@@ -15,7 +15,7 @@ from micro_models.regions import Keypoints, Point, Region, WholeImage
 
 # The shorter side of a typical object, and of a typical one of the label with the smallest, in
 # pixels at the working scale.
-_USUAL_PX, _SMALLEST_PX = 24.0, 14.0
+_USUAL_PX, _SMALLEST_PX = 24.0, 22.0
 # Never shrunk to less than this: around an object there should be something to tell it from.
 _LEAST_IMAGE_PX = 128.0
 _MOST_ENLARGED = 2.0
