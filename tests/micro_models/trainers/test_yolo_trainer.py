@@ -37,10 +37,11 @@ def trainer(task: DetectorTask) -> YoloTrainer:
 
 @cache
 def learned(task: DetectorTask) -> tuple[YoloModel, list[float | None]]:
-    """After 30 steps on six scenes, whose labels the checkpoint does not know; and the losses."""
+    """After a few steps on six scenes, whose labels are new to the checkpoint; and the losses."""
     losses: list[float | None] = []
     told: Callable[[Progress], None] = lambda progress: losses.append(progress.loss)  # noqa: E731
-    model = trainer(task).fit(scenes(task, range(6)), budget=Budget(steps=30), seed=0, told=told)
+    budget = Budget(steps=6 if task is DetectorTask.CLASSIFY else 24)
+    model = trainer(task).fit(scenes(task, range(6)), budget=budget, seed=0, told=told)
     return model, losses
 
 
@@ -101,8 +102,8 @@ def test_it_learns_new_labels(task: DetectorTask) -> None:
         return
     pairs = [match(one, other) for one, other in zip(found, wanted, strict=True)]
     right = sum(len(one.pairs) for one in pairs)
-    assert right > 0.85 * sum(map(len, wanted))
-    assert right > 0.85 * sum(map(len, found))
+    assert right > 0.8 * sum(map(len, wanted))
+    assert right > 0.8 * sum(map(len, found))
     kinds = {one.label: type(one.shape) for regions in wanted for one in regions}
     assert all(isinstance(one.shape, kinds[one.label]) for regions in found for one in regions)
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])  # type: ignore[arg-type]
