@@ -96,7 +96,10 @@ class Sampler:
             of_label = scene.by_label[rng.integers(len(scene.by_label))]
             box = scene.boxes[of_label[rng.integers(len(of_label))]].astype(np.float64)
             center = (box[:2] + box[2:]) / 2
-            place = side * rng.uniform(0.05, 0.95, 2)
+            # Small objects may lie anywhere, of large ones most should be seen.
+            size = (box[2:] - box[:2]) * self._zoom / side
+            margin = (size / 2 - 0.15).clip(0.05, 0.5)
+            place = side * rng.uniform(margin, 1 - margin)
         else:
             center = _anywhere(rng, scene.image, side / self._zoom)
             place = np.full(2, side / 2)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from micro_models.examples import Example
+from micro_models.regions import Box, Image, Region, WholeImage
+from micro_models.trainers.tiny.recipe import Recipe
+from micro_models.trainers.tiny.samples import Sampler
+from micro_models.trainers.tiny.spec import Spec
+from tests.micro_models.trainers.tiny.drawings import squares
+
+
+def sampler(examples, *, scale=1.0, **recipe):
+    return Sampler(examples, Spec.of(examples), scale=scale, recipe=Recipe(**recipe))
+
+
+def redness(pixels):
+    return pixels[..., 0].astype(float) - pixels[..., 1]
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+def test_the_heat_lies_where_the_square_went(scale):
+    drawn = sampler(squares(3), scale=scale, object_share=1.0, batch=16)
+    batch = drawn.batch(np.random.default_rng(0))
+    peaks = np.argwhere(batch.targets["heat"] == 1)
+    assert len(peaks) >= 12
+    middles = redness(batch.images[peaks[:, 0], peaks[:, 2] * 4 + 2, peaks[:, 3] * 4 + 2])
+    assert np.median(middles) > 60
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_crops_lie_around_objects_as_often_as_the_recipe_says(share):
+    far = squares(2, size=(1600, 1200), side=10)
+    drawn = sampler(far, object_share=share, batch=40)
+    heat = drawn.batch(np.random.default_rng(0)).targets["heat"]
+    assert (heat == 1).any(axis=(1, 2, 3)).mean() == pytest.approx(share, abs=0.15)
+
+
+def test_of_many_objects_those_that_a_crop_shows_are_asked():
+    many = squares(1, each=30, side=8, size=(900, 200))
+    batch = sampler(many, object_share=1.0).batch(np.random.default_rng(0))
+    peaks = np.argwhere(batch.targets["heat"] == 1)
+    assert len(peaks) > 12
+    middles = redness(batch.images[peaks[:, 0], peaks[:, 2] * 4 + 2, peaks[:, 3] * 4 + 2])
+    assert np.mean(middles > 40) > 0.9
+
+
+def test_places_and_classes_are_asked_in_turns():
+    both = [Example(one.picture, [*one.regions, Region("day", WholeImage())]) for one in squares(2)]
+    drawn, rng = sampler(both, whole_share=0.5), np.random.default_rng(0)
+    asked = [frozenset(drawn.batch(rng).targets) for _ in range(20)]
+    assert frozenset({"classes"}) in asked
+    assert any("heat" in names and "classes" not in names for names in asked)
+
+
+def test_a_batch_is_the_generators_alone():
+    one, same = (sampler(squares(2)).batch(np.random.default_rng(5)) for _ in range(2))
+    assert np.array_equal(one.images, same.images)
+
+
+def test_grey_and_one_pixel_images_can_be_drawn():
+    examples = [
+        Example(Image(np.full((1, 1, 3), 7, np.uint8)), [Region("dot", Box(0, 0, 1, 1))]),
+        Example(Image(np.zeros((9, 300, 3), np.uint8))),
+    ]
+    drawn = sampler(examples, scale=2.0)
+    assert drawn.batch(np.random.default_rng(0)).images.shape == (8, 128, 128, 3)
+    assert (drawn.std > 0).all()
