@@ -37,14 +37,14 @@ __all__ = [
 ]
 
 Pixels = NDArray[np.uint8]
-# Fewer directions than this tell nothing about all objects.
-_FEW = 6
+# Fewer directions than this tell nothing about all objects; boxes tell theirs less surely.
+_FEW, _FEW_BOXES = 4, 10
 # A side must be longer than the other by this factor for the object to have a direction.
 _LONG, _LONG_BOX = 1.2, 1.1
 # Upright boxes in all directions: at least this part of them is wide, and as many are tall.
 _EACH = 0.15
-# Directions whose mean vector is shorter than this are spread all around.
-_SPREAD = 0.5
+# Directions with this standard deviation will be seen all around.
+_ALL_AROUND_DEG = 34.0
 # What is turned freely although boxes are upright loses its tight box: a few degrees cost little.
 _SWAY_DEG = 4.0
 
@@ -67,21 +67,28 @@ class Policy:
     @staticmethod
     def of(examples: Iterable[Example]) -> Policy:
         """What the examples allow: skeletons and pairs of points are not mirrored, since left
-        would become right; images are turned if their objects already lie in all directions.
+        would become right; images are turned as far as their objects are, label by label.
 
         >>> from micro_models.regions import Region
-        >>> tall, wide = Example("a.png", [Region("car", Box(0, 0, 5, 20))] * 4), Example(
-        ...     "b.png", [Region("car", Box(0, 0, 20, 5))] * 4)
+        >>> tall, wide = Example("a.png", [Region("car", Box(0, 0, 5, 20))] * 9), Example(
+        ...     "b.png", [Region("car", Box(0, 0, 20, 5))] * 9)
         >>> Policy.of([tall]).turn, Policy.of([tall, wide]).turn
         (False, True)
         """
-        shapes = [(one.label, one.shape) for each in examples for one in each.regions]
-        points = {label for label, shape in shapes if isinstance(shape, Point)}
-        bones = any(isinstance(shape, Keypoints) for _, shape in shapes)
+        shapes: dict[str, list[Shape]] = {}
+        for region in (region for each in examples for region in each.regions):
+            shapes.setdefault(region.label, []).append(region.shape)
+        every = [shape for some in shapes.values() for shape in some]
+        points = [label for label, some in shapes.items() if isinstance(some[0], Point)]
+        bones = any(isinstance(shape, Keypoints) for shape in every)
+        known = [_spread_deg(some) for some in shapes.values()]
+        spread = min((deg for deg in known if deg is not None), default=0.0)
+        exact = not any(isinstance(shape, Box) for shape in every)
         return Policy(
+            sway_deg=max(2 * spread, _SWAY_DEG) if exact else _SWAY_DEG,
             mirror=not bones and len(points) < 2,
-            turn=_lie_in_all_directions([shape for _, shape in shapes]),
-            any_angle=not any(isinstance(shape, Box) for _, shape in shapes),
+            turn=spread > _ALL_AROUND_DEG,
+            any_angle=exact,
         )
 
 
@@ -149,8 +156,8 @@ def _noisy(pixels: Pixels, rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.addWeighted(pixels, 1.0, noise, share, -127.5 * share), np.uint8)
 
 
-def _lie_in_all_directions(shapes: Iterable[Shape]) -> bool:
-    """Whether what has a direction shows no common one."""
+def _spread_deg(shapes: Iterable[Shape]) -> float | None:
+    """The standard deviation of the directions of a label's objects; None if they tell none."""
     lines, ways, uprights = [], [], []
     for shape in shapes:
         if isinstance(shape, Keypoints):
@@ -159,15 +166,21 @@ def _lie_in_all_directions(shapes: Iterable[Shape]) -> bool:
             uprights += [math.log((shape.x1 - shape.x0 + 1e-3) / (shape.y1 - shape.y0 + 1e-3))]
         elif (angle := _line(shape)) is not None:
             lines.append(2 * angle)
-    found = [_are_spread(angles) for angles in (lines, ways) if len(angles) >= _FEW]
-    if len(uprights) >= _FEW:
+    if len(uprights) >= _FEW_BOXES:
         wide, tall = (sum(sign * one > math.log(_LONG_BOX) for one in uprights) for sign in (1, -1))
-        found.append(min(wide, tall) >= _EACH * len(uprights))
-    return bool(found) and all(found)
+        if min(wide, tall) >= _EACH * len(uprights):
+            return 90.0
+        # Most of them lie alike; of those that are as wide as tall nobody knows.
+        return 0.0 if 2 * max(wide, tall) > len(uprights) else None
+    if len(ways) >= _FEW:
+        return _deviation_deg(ways)
+    return _deviation_deg(lines) / 2 if len(lines) >= _FEW else None
 
 
-def _are_spread(angles: list[float]) -> bool:
-    return bool(abs(np.exp(1j * np.array(angles)).mean()) < _SPREAD)
+def _deviation_deg(angles: list[float]) -> float:
+    """Of angles in radians; the circular standard deviation."""
+    length = float(abs(np.exp(1j * np.array(angles)).mean()))
+    return math.degrees(math.sqrt(-2 * math.log(min(max(length, 1e-3), 1.0))))
 
 
 def _line(shape: Shape) -> float | None:

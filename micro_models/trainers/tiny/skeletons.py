@@ -11,7 +11,8 @@ from micro_models.trainers.tiny.peaks import Peaks
 from micro_models.trainers.tiny.spec import Spec
 
 # How far the peak may be from where the object tells it, in parts of its longer side, and in cells.
-_REACH, _LEAST_REACH = 0.2, 2.0
+# The peak of a lone object cannot be another's.
+_REACH, _LONE_REACH, _LEAST_REACH = 0.35, 1.25, 2.0
 # A lower peak is noise: the object's word counts alone.
 _LEAST_PEAK = 0.1
 # In cells; a network that is not trained yet may say anything.
@@ -28,7 +29,8 @@ def skeleton(found: Peaks, number: int, outputs: Mapping[str, Floats], spec: Spe
     count = spec.located[index].points
     told = np.nan_to_num(outputs["point_offset"][2 * first : 2 * (first + count), row, column])
     points = told.reshape(count, 2).clip(-_FAR, _FAR) + np.array([column + 0.5, row + 0.5])
-    reach = max(_REACH * float(found.sides[number].max()), _LEAST_REACH)
+    part = _LONE_REACH if spec.most_objects == 1 else _REACH
+    reach = max(part * float(found.sides[number].max()), _LEAST_REACH)
     scores = np.zeros(count, np.float32)
     for at, heat in enumerate(outputs["point_heat"][first : first + count]):
         points[at], scores[at] = _nearest_peak(heat, points[at], reach)

@@ -50,12 +50,30 @@ STEADY, ROUND = (3, 8, -5, 4, 0, 6, 2), (0, 40, 80, 120, 160, 200, 240, 280, 320
         ([Ellipse(9, 9, 5, 5, at) for at in ROUND], False),
         ([bones(at) for at in STEADY], False),
         ([bones(at) for at in ROUND], True),
-        ([bones(at) for at in ROUND] + [TALL] * 9, False),
+        ([bones(at) for at in ROUND] + [TALL] * 10, False),
         ([WholeImage()] * 9, False),
     ],
 )
 def test_images_are_turned_if_their_objects_are(shapes: list[Shape], turns: bool):
     assert policy(*shapes).turn is turns
+
+
+@pytest.mark.parametrize(
+    ("shapes", "labels", "degrees"),
+    [
+        ([bones(at) for at in (-25, 25, -25, 25)], "a", 51),
+        ([RotatedBox(9, 9, 20, 5, at) for at in (-10, 10, -10, 10)], "a", 20),
+        ([RotatedBox(9, 9, 20, 5, at) for at in STEADY], "a", 8),
+        ([bones(at) for at in (-25, 0, 25, 0) for _ in "ab"], "ab", 36),
+        # One label that always lies alike holds back the other.
+        ([bones(at) for at in (-25, 0, 25, 0, 25, 0, -25, 0)], "ab", 4),
+        # Upright boxes would no longer be tight.
+        ([bones(at) for at in (-25, 25, -25, 25)] + [TALL], "aaaab", 4),
+        ([bones(at) for at in (-25, 25)], "a", 4),
+    ],
+)
+def test_images_sway_as_far_as_their_objects(shapes: list[Shape], labels: str, degrees: float):
+    assert policy(*shapes, labels=labels).sway_deg == pytest.approx(degrees, abs=2)
 
 
 @pytest.mark.parametrize(
