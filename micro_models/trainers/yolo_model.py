@@ -73,8 +73,16 @@ class YoloModel:
 
     def state(self) -> State:
         """The plan, and the weights by name."""
-        plan = asdict(self._plan)
-        return State({"format": _FORMAT, **plan, "task": self._plan.task.value}, self._arrays)
+        plan = self._plan
+        settings = {
+            "format": _FORMAT,
+            "task": plan.task.value,
+            "architecture": plan.architecture,
+            "answers": [asdict(answer) for answer in plan.answers],
+            "size_px": plan.size_px,
+            "points": None if plan.points is None else list(plan.points),
+        }
+        return State(settings, self._arrays)
 
     def _detect(self, image: Image, min_score: float) -> list[Region]:
         size, squeezed = self._plan.size_px, self._plan.task is DetectorTask.CLASSIFY

@@ -116,6 +116,7 @@ def test_a_restored_model_gives_the_same(task: DetectorTask) -> None:
     before = told_of(model.detect(test, min_score=0.05))
     assert any(before)
     restored = again(model.state())
+    assert restored.state().settings == model.state().settings
     assert told_of(restored.detect(test, min_score=0.05)) == before
     assert list(restored.labels) == list(model.labels) == sorted(model.labels)
 
