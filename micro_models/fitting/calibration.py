@@ -21,12 +21,14 @@ Values = NDArray[np.float64]
 # Detections below this say nothing about where right becomes wrong.
 LEAST_RAW = 0.05
 _EDGE = 1e-6
-# What is known before any image is held out: a raw score means what it says, within these
-# standard deviations of slope, bias and a label's own bias.
-_SLOPE_SD, _BIAS_SD, _LABEL_SD, _CROWD_SD = 0.35, 0.7, 0.5, 1.0
+# What is known before any image is held out: right becomes wrong at about 0.5, within these
+# standard deviations of slope, bias and a label's own bias. A heat map says less than it knows, so
+# for what has a place the slope is steeper.
+_SLOPE, _CLASS_SLOPE = 1.5, 1.0
+_SLOPE_SD, _BIAS_SD, _LABEL_SD, _CROWD_SD = 0.7, 1.2, 0.5, 1.0
 _LEAST_SLOPE = 0.2
 # One more than ever seen in an image is unlikely, the more so the more images were seen.
-_CROWD, _CROWD_IMAGES = -3.0, 3.0
+_CROWD, _CROWD_IMAGES = -5.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def learned(
     truth: Sequence[Sequence[Region]],
     examples: Sequence[Example],
 ) -> Calibration:
-    """The calibration that fits held-out images best, near the identity if they are few.
+    """The calibration that fits held-out images best, near what is usual if they are few.
 
     `found` with raw scores and `truth` are lists per held-out image; `examples` are all. Right is
     what `matching.match` pairs with a true region of its label at an overlap of 0.5. Regularised
@@ -141,8 +143,8 @@ def learned(
         [one for one in flat if isinstance(one[0].shape, WholeImage) is c] for c in (False, True)
     ]
     return Calibration(
-        _fitted(parts[0], crowd=_CROWD * images / (images + _CROWD_IMAGES)),
-        _fitted(parts[1], crowd=0.0),
+        _fitted(parts[0], slope=_SLOPE, crowd=_CROWD * images / (images + _CROWD_IMAGES)),
+        _fitted(parts[1], slope=_CLASS_SLOPE, crowd=0.0),
         most,
         exclusive(examples),
     )
@@ -164,7 +166,7 @@ def exclusive(examples: Sequence[Example]) -> bool:
     return max(counts, default=0) == 1
 
 
-def _fitted(evidence: list[tuple[Region, float, bool]], *, crowd: float) -> Curve:
+def _fitted(evidence: list[tuple[Region, float, bool]], *, slope: float, crowd: float) -> Curve:
     names = sorted({region.label for region, _, _ in evidence})
     index = {name: 3 + n for n, name in enumerate(names)}
     inputs = np.zeros((len(evidence), 3 + len(names)))
@@ -172,7 +174,7 @@ def _fitted(evidence: list[tuple[Region, float, bool]], *, crowd: float) -> Curv
         inputs[row, :3] = _logit(region.score), 1.0, beyond
         inputs[row, index[region.label]] = 1.0
     right = np.array([hit for _, _, hit in evidence], np.float64)
-    mean = np.array([1.0, 0.0, crowd, *([0.0] * len(names))])
+    mean = np.array([slope, 0.0, crowd, *([0.0] * len(names))])
     spread = np.array([_SLOPE_SD, _BIAS_SD, _CROWD_SD, *([_LABEL_SD] * len(names))])
     weights = _most_likely(inputs, right, mean, spread)
     # A better raw score is never worse, nor is a crowd ever better.
@@ -184,8 +186,8 @@ def _fitted(evidence: list[tuple[Region, float, bool]], *, crowd: float) -> Curv
             mean[at], spread[at] = limit, 1e-6
             weights = _most_likely(inputs, right, mean, spread)
     labels = {name: float(weights[index[name]]) for name in names}
-    slope, bias, beyond = (float(one) for one in weights[:3])
-    return Curve(max(slope, _LEAST_SLOPE), bias, min(beyond, 0.0), labels)
+    steepness, bias, beyond = (float(one) for one in weights[:3])
+    return Curve(max(steepness, _LEAST_SLOPE), bias, min(beyond, 0.0), labels)
 
 
 def _most_likely(inputs: Values, right: Values, mean: Values, spread: Values) -> Values:

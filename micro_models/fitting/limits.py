@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 from micro_models.appearance import apart, describe
 from micro_models.regions import Image
 
-# Images that are alike anyhow, labelled or not, lie this far apart (see `appearance`).
-NEAREST_REACH = 0.35
-# How much farther than its own images are from each other a new one may be.
-GENEROSITY = 2.0
+# Frames of one scene under a moving camera lie up to this far apart (see `appearance`), other
+# scenes mostly farther than 1.
+LEAST_REACH = 0.7
+# How much farther than its own images are from each other a new one may be, for there are few.
+GENEROSITY = 1.3
+# Where all trust is gone, in reaches.
+_END = 1.5
 # More descriptions than this tell nothing new.
 _MOST = 200
 
@@ -23,7 +26,7 @@ _MOST = 200
 class Limits:
     """Descriptions (m, d) float32 of the images a model was made of, and how far it may go.
 
-    An image is known within `reach` of one of them.
+    An image is known within `reach` of one of them, and wholly strange at half as far again.
     """
 
     descriptions: NDArray[np.float32]
@@ -48,13 +51,13 @@ class Limits:
     def trust(self, image: Image) -> float:
         """0..1, 1 = like the images that the model was made of, 0 = like none of them."""
         away = apart(describe(image)[None], self.descriptions).min() / self.reach
-        return round(float(np.clip(2.0 - away, 0.0, 1.0)), 6)
+        return round(float(np.clip((_END - away) / (_END - 1.0), 0.0, 1.0)), 6)
 
 
 def _reach(descriptions: NDArray[np.float32]) -> float:
-    """From how far each image is from the nearest other: widened, for there are few."""
+    """From how far each image is from the nearest other."""
     if len(descriptions) < 2:
-        return NEAREST_REACH * GENEROSITY
+        return LEAST_REACH
     between = apart(descriptions, descriptions)
     np.fill_diagonal(between, np.inf)
-    return GENEROSITY * max(float(between.min(axis=1).max()), NEAREST_REACH)
+    return max(GENEROSITY * float(between.min(axis=1).max()), LEAST_REACH)
