@@ -20,15 +20,17 @@ from micro_models.trainers.forest.sight import Sight
 from micro_models.trainers.forest.targets import SURE, Layout, encode
 from micro_models.trainers.forest.views import View, random_view, without_cut
 
-TURN = False
 # Trees, and those of them that only find the harder cells.
 TREES, FIRST = 40, 8
 
 # Cells to learn from in all: at centres, elsewhere on objects, of background, harder ones.
 _CENTERS, _OBJECTS, _BACKGROUND, _HARDER = 1500, 1000, 3000, 1500
 
+# Cells of a view that are asked whether they are harder; what makes one.
+_ASKED, _DOUBT = 6000, 0.1
+
 # Views of an image: until there are so many in all, or so many cells.
-_VIEWS, _VIEWED, _CELLS = 12, 60, 600_000
+_VIEWS, _VIEWED, _CELLS = 12, 60, 300_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,10 +95,10 @@ def _looks(
             if turn and (count >= _VIEWED or cells > _CELLS or clock.spent > 0.3):
                 return
             size = sight.cell(image.width_px, image.height_px)
-            view = random_view(size, rng, mirror=mirror, turn=TURN) if turn else View(size, size)
+            view = random_view(size, rng, mirror=mirror) if turn else View(size, size)
             view = without_cut(view, image.width_px, image.height_px)
             rows, columns = view.grid(image.width_px, image.height_px)
-            seen = sight.look(view.image(image.pixels), rows=rows, columns=columns)
+            seen = sight.look(view.image(image.pixels))
             answers, owned = encode(view.objects(known), layout)
             flat = answers.reshape(-1, layout.width)
             yield Looked(seen, flat, _parts(flat, owned.ravel(), layout))
@@ -140,13 +142,14 @@ def _even(
 
 def _hard(one: Looked, scouts: trees.Forest, sight: Sight, layout: Layout, share: float) -> Samples:
     """The cells that show no centre and look most like one."""
-    at = sight.index(one.seen, np.arange(len(one.part)))
+    asked = np.arange(0, len(one.part), max(len(one.part) // _ASKED, 1))
+    at = sight.index(one.seen, asked)
     flat, offsets = one.seen.ravel(), sight.offsets(one.seen)
     votes = scouts.votes(flat, offsets, at, range(len(scouts))) / len(scouts)
     doubt = votes[:, : layout.parts].max(axis=1)
-    doubt[(one.part > 0) & (one.part <= layout.parts)] = 0
+    doubt[(one.part[asked] > 0) & (one.part[asked] <= layout.parts)] = 0
     worst = np.argsort(-doubt, kind="stable")[: max(round(share * _HARDER), 1)]
-    return _taken(one, worst[doubt[worst] > 0.1], sight)
+    return _taken(one, asked[worst[doubt[worst] > _DOUBT]], sight)
 
 
 def _taken(one: Looked, cells: NDArray[np.int64], sight: Sight) -> Samples:

@@ -52,8 +52,9 @@ class LocatedModel:
     def answers(self, image: Image) -> Floats:
         """(rows, columns, layout.width) the mean over the trees; 0 where hopeless."""
         size = self.sight.cell(image.width_px, image.height_px)
-        rows, columns = View(size, size).grid(image.width_px, image.height_px)
-        planes = self.sight.look(image.pixels, rows=rows, columns=columns)
+        view = View(size, size)
+        rows, columns = view.grid(image.width_px, image.height_px)
+        planes = self.sight.look(view.image(image.pixels))
         seen, offsets = planes.ravel(), self.sight.offsets(planes)
         found = np.zeros((rows * columns, self.layout.width), np.float32)
         count = len(self.forest)

@@ -21,19 +21,17 @@ _AROUND = 9
 _FLAT = 0.02
 
 
-def planes(pixels: NDArray[np.uint8], *, rows: int, columns: int, coarse: int) -> Floats:
-    """(24, rows, columns) float32, about -1..1, of (h, w, 3) uint8: 12 planes fine, then coarse.
+def planes(work: NDArray[np.uint8], *, coarse: int) -> Floats:
+    """(24, rows, columns) float32, about -1..1: 12 planes fine, then the same coarse.
 
-    A fine value is the mean over its cell, a coarse one over `coarse` x `coarse` cells.
+    `work` (2 rows, 2 columns, 3): a cell is 2 x 2 pixels. A fine value is the mean over its cell,
+    a coarse one over `coarse` x `coarse` cells.
 
-    >>> grey = np.full((8, 8, 3), 128, np.uint8)
-    >>> seen = planes(grey, rows=4, columns=4, coarse=3)
+    >>> seen = planes(np.full((8, 8, 3), 128, np.uint8), coarse=3)
     >>> seen.shape, bool(np.ptp(seen[0]) == 0)
     ((24, 4, 4), True)
     """
-    shrinks = pixels.shape[0] >= 2 * rows and pixels.shape[1] >= 2 * columns
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    work = cv2.resize(pixels, (2 * columns, 2 * rows), interpolation=way)
+    rows, columns = work.shape[0] // 2, work.shape[1] // 2
     lab = cv2.cvtColor(work, cv2.COLOR_RGB2LAB).astype(np.float32) / 255
     light = lab[..., 0]
     x = cv2.Sobel(light, cv2.CV_32F, 1, 0, scale=0.25)

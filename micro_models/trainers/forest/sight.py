@@ -48,9 +48,9 @@ class Sight:
         size = self.cell_px * (np.sqrt(area / self.area_px) if self.area_px else 1.0)
         return float(max(size, np.sqrt(area / (4 * _MOST))))
 
-    def look(self, pixels: NDArray[np.uint8], *, rows: int, columns: int) -> Floats:
-        """(p, rows + 2 margin, columns + 2 margin) padded planes."""
-        seen = looks.planes(pixels, rows=rows, columns=columns, coarse=self.coarse)
+    def look(self, work: NDArray[np.uint8]) -> Floats:
+        """(p, rows + 2 margin, columns + 2 margin) padded planes of (2 rows, 2 columns, 3)."""
+        seen = looks.planes(work, coarse=self.coarse)
         return looks.padded(seen, margin=self.margin)
 
     def offsets(self, seen: Floats) -> NDArray[np.int64]:

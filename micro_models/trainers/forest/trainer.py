@@ -47,7 +47,7 @@ class ForestModel:
         """All of it, for `ForestTrainer.restore`."""
         states = {name: part.state() for name in _PARTS if (part := getattr(self, name))}
         return State(
-            {name: dict(state.settings) for name, state in states.items()},
+            {"forest": 1, **{name: dict(state.settings) for name, state in states.items()}},
             {
                 f"{name}.{key}": array
                 for name, state in states.items()
@@ -98,7 +98,9 @@ class ForestTrainer:
         Errors: `ModelFileError` for a state that does not fit together.
         """
         parts = {name: state.settings[name] for name in _PARTS if name in state.settings}
-        if not parts or not all(isinstance(part, Mapping) for part in parts.values()):
+        if "forest" not in state.settings or not all(
+            isinstance(part, Mapping) for part in parts.values()
+        ):
             raise ModelFileError("this is no state of a forest; train the model again")
         arrays: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in _PARTS}
         for key, array in state.arrays.items():
