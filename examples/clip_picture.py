@@ -28,7 +28,7 @@ def write_picture(
     labels: Mapping[int, Sequence[Region]],
     answers: Sequence[Sequence[Region]],
 ) -> None:
-    """The labelled frames (green), and below three rows of others: answers (orange) on the truth.
+    """The labelled frames (green), and below three rows of others: answers (orange) under the truth.
 
     The others are spread over the clip; the truth is a thin white line.
     """
@@ -39,7 +39,7 @@ def write_picture(
     shown = []
     for i in places:
         found = [region for region in answers[i] if region.score >= MIN_SCORE]
-        shown.append(_frame(clip[i], [(clip[i].regions, WHITE, 1), (found, ORANGE, 2)]))
+        shown.append(_frame(clip[i], [(found, ORANGE, 2), (clip[i].regions, WHITE, 1)]))
     columns = len(drawn)
     rows = [_row(drawn, columns)]
     rows += [_row(shown[at : at + columns], columns) for at in range(0, len(shown), columns)]
