@@ -63,7 +63,7 @@ class Sampler:
     def __init__(
         self, examples: Sequence[Example], spec: Spec, *, scale: float, recipe: Recipe
     ) -> None:
-        self._spec, self._recipe, self._policy = spec, recipe, Policy.of(examples)
+        self.spec, self._recipe, self._policy = spec, recipe, Policy.of(examples)
         # Shrunk once; enlarging is left to the crops, since it would cost memory.
         shrunk = min(scale, 1.0)
         self._zoom = scale / shrunk
@@ -78,7 +78,7 @@ class Sampler:
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """A new batch: crops to find objects in, or whole images to tell classes of."""
-        located, classes = bool(self._spec.located), bool(self._spec.classes)
+        located, classes = bool(self.spec.located), bool(self.spec.classes)
         is_whole = classes and (not located or rng.random() < self._recipe.whole_share)
         draw = self._whole if is_whole else self._crop
         drawn = [draw(rng) for _ in range(self._recipe.batch)]
@@ -108,7 +108,7 @@ class Sampler:
         image, moved = warp(scene.image, regions, matrix, (side, side))
         return photometric(image.pixels, rng), encode(
             moved.regions,
-            self._spec,
+            self.spec,
             width_px=side,
             height_px=side,
             stride=STRIDE,
@@ -121,7 +121,7 @@ class Sampler:
         place = center + rng.uniform(-0.1, 0.1, 2) * VIEW_PX
         matrix = about(random_affine(rng, self._policy), center, place)
         image, moved = warp(Image(scene.whole), scene.classes, matrix, (VIEW_PX, VIEW_PX))
-        targets = encode(moved.regions, self._spec, width_px=STRIDE, height_px=STRIDE)
+        targets = encode(moved.regions, self.spec, width_px=STRIDE, height_px=STRIDE)
         return photometric(image.pixels, rng), targets
 
 

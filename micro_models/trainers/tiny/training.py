@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -39,21 +40,40 @@ def train(
         std=sampler.std,
         generator=torch.Generator().manual_seed(seed),
     ).to(memory_format=torch.channels_last)
-    rng = np.random.default_rng(seed)
-    optimisers = _optimisers(network, recipe)
     network.train()
-    told_s, slowest_s, loss = 0.0, 0.0, float("nan")
-    while spec.labels and not _is_over(clock, slowest_s):
-        began_s = clock.seconds
-        loss = _backward(network, sampler.batch(rng), exclusive=spec.exclusive)
-        for optimiser in optimisers:
-            optimiser.step(_rate(clock, recipe))
-        clock.tick()
-        slowest_s = max(slowest_s, clock.seconds - began_s)
-        if clock.seconds - told_s >= _TOLD_EVERY_S:
-            told_s = clock.seconds
-            told(_progress(clock, loss))
+    if spec.labels:
+        rng = np.random.default_rng(seed)
+        _run(network, sampler, rng, recipe=recipe, clock=clock, told=told)
     return TinyModel(spec, network.arrays(), scale=scale, alone=alone(examples))
+
+
+def _run(
+    network: Network,
+    sampler: Sampler,
+    rng: np.random.Generator,
+    *,
+    recipe: Recipe,
+    clock: Clock,
+    told: Told,
+) -> None:
+    """Take steps until the clock is over."""
+    optimisers = _optimisers(network, recipe)
+    told_s = step_s = 0.0
+    # The next batch is drawn while the network learns from this one.
+    with ThreadPoolExecutor(1, "tiny-batches") as drawing:
+        drawn = drawing.submit(sampler.batch, rng)
+        while not _is_over(clock, step_s):
+            began_s = clock.seconds
+            batch, drawn = drawn.result(), drawing.submit(sampler.batch, rng)
+            loss = _backward(network, batch, exclusive=sampler.spec.exclusive)
+            for optimiser in optimisers:
+                optimiser.step(_rate(clock, recipe))
+            clock.tick()
+            # The first step takes much longer than all others.
+            step_s = max(clock.seconds - began_s, 0.9 * step_s)
+            if clock.seconds - told_s >= _TOLD_EVERY_S:
+                told_s = clock.seconds
+                told(_progress(clock, loss))
 
 
 def _is_over(clock: Clock, step_s: float) -> bool:
