@@ -14,12 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from micro_models.regions import Bools, Box, Floats, Keypoints, Region
+from micro_models.regions import Box, Floats, Region
+from micro_models.trainers.tiny.cells import Cells, Matrix, bells_at, joined
 from micro_models.trainers.tiny.coverage import coverage
 from micro_models.trainers.tiny.spec import OUTLINED, Spec
-from micro_models.trainers.tiny.things import Pair, Thing, things
-
-Window = tuple[slice, slice]
+from micro_models.trainers.tiny.things import Thing, things
 
 # Of an object's peak: how much of its sides one standard deviation is, and the least, in cells.
 _SPREAD, _LEAST_SPREAD = 1 / 6, 0.7
@@ -28,6 +27,8 @@ _NEAR = 0.4
 # What a cell that is no part of a peak's middle, but of the object's outline, counts for sides.
 _OUTLINE_WEIGHT = 0.25
 _LEAST_SIDE = 0.1
+# A cell belongs to an outline that covers so much of it.
+_HALF = 0.5
 # A key point's peak, in standard deviations of cells.
 _POINT_SPREAD = 1.0
 
@@ -85,16 +86,24 @@ def encode(
     height, width = math.ceil(height_px / stride), math.ceil(width_px / stride)
     empty = _empty(spec, height, width)
     _ignore(empty, ignored, stride)
-    nearness = np.zeros((height, width), np.float32)
     taught = things(regions, spec, width_px=width_px, height_px=height_px, stride=stride)
-    for thing in taught:
-        if spec.located[thing.index].kind in OUTLINED:
-            _teach_outline(empty, thing, spec.mask_channel(thing.index), nearness, stride)
-    for thing in taught:
-        middle, window = _teach_middle(empty, thing, nearness)
-        if thing.skeleton is not None:
-            first = spec.point_channel(thing.index)
-            _teach_points(empty, thing.skeleton, first, middle, window)
+    if taught:
+        centers = np.array([thing.center for thing in taught])
+        sides = np.array([thing.sides for thing in taught])
+        angles = np.array([thing.angle for thing in taught])
+        bells = bells_at(
+            centers, np.maximum(sides * _SPREAD, _LEAST_SPREAD), angles, (height, width)
+        )
+        _teach_heat(empty, taught, centers, bells)
+        outlines = [
+            _teach_outline(empty, thing, number, spec.mask_channel(thing.index), stride)
+            for number, thing in enumerate(taught)
+            if spec.located[thing.index].kind in OUTLINED
+        ]
+        has_size = np.array([thing.has_size for thing in taught])
+        middles = bells.where((bells.height >= _NEAR) & has_size[bells.owner])
+        winners = _teach_sides(empty, taught, centers, sides, joined([*outlines, middles]))
+        _teach_points(empty, taught, spec, winners.where(winners.height >= _NEAR))
     present = {region.label for region in regions}
     empty.classes[:] = [label in present for label in spec.classes]
     return empty
@@ -134,67 +143,61 @@ def _ignore(targets: Targets, ignored: Iterable[Box], stride: int) -> None:
             weight[:, rows, columns] = 0
 
 
-def _teach_outline(
-    targets: Targets, thing: Thing, channel: int, nearness: Floats, stride: int
-) -> None:
-    """Which cells belong to the object; their sides tell to which of several."""
-    height, width = nearness.shape
+def _teach_heat(targets: Targets, taught: Sequence[Thing], centers: Matrix, bells: Cells) -> None:
+    """A peak for each object, exactly 1 in the cell of its centre; there the heat counts."""
+    _, height, width = targets.heat.shape
+    columns, rows = centers.astype(np.intp).clip(0, (width - 1, height - 1)).T
+    # Its centre's cell is among an object's cells.
+    is_center = (bells.row == rows[bells.owner]) & (bells.column == columns[bells.owner])
+    bells.height[is_center] = 1
+    index = np.array([thing.index for thing in taught])[bells.owner]
+    np.maximum.at(targets.heat, (index, bells.row, bells.column), bells.height)
+    near = bells.where(bells.height >= _NEAR)
+    targets.heat_weight[0, near.row, near.column] = 1
+
+
+def _teach_outline(targets: Targets, thing: Thing, number: int, channel: int, stride: int) -> Cells:
+    """Which cells belong to the object; their sides will tell to which of several."""
+    _, height, width = targets.mask.shape
     if thing.outline is None:
         # What of the box belongs to the object is not known.
         (x, y), (half_width, half_height) = thing.center, (side / 2 for side in thing.sides)
         rows = slice(max(int(y - half_height), 0), math.ceil(y + half_height))
         columns = slice(max(int(x - half_width), 0), math.ceil(x + half_width))
         targets.mask_weight[channel, rows, columns] = 0
-        return
+        return joined([])
     covered, top, left = coverage(thing.outline, stride=stride, width=width, height=height)
     window = (slice(top, top + covered.shape[0]), slice(left, left + covered.shape[1]))
     mask = targets.mask[channel][window]
     np.maximum(mask, covered, out=mask)
     targets.mask_weight[channel][window][covered > 0] = 1
-    # The nearness of an outline is below that of any middle, which is at least _NEAR.
-    near = np.where(covered >= 0.5, covered * np.float32(_NEAR / 2), 0)
-    _teach_sides(targets, thing, near, nearness, window)
-
-
-def _teach_middle(targets: Targets, thing: Thing, nearness: Floats) -> tuple[Bools, Window]:
-    """The object's peak and the sides around it; where in which window it is the nearest."""
-    (x, y), (height, width) = thing.center, nearness.shape
-    spread = (
-        max(thing.sides[0] * _SPREAD, _LEAST_SPREAD),
-        max(thing.sides[1] * _SPREAD, _LEAST_SPREAD),
-    )
-    peak, window = _bell(thing.center, spread, thing.angle, (height, width))
-    rows, columns = window
-    peak[min(int(y), height - 1) - rows.start, min(int(x), width - 1) - columns.start] = 1
-    heat = targets.heat[thing.index][window]
-    np.maximum(heat, peak, out=heat)
-    targets.heat_weight[0][window][peak >= _NEAR] = 1
-    if not thing.has_size:
-        return np.zeros(peak.shape, np.bool_), window
-    return _teach_sides(targets, thing, np.where(peak >= _NEAR, peak, 0), nearness, window), window
+    row, column = np.nonzero(covered >= _HALF)
+    # The height in an outline is below that of any middle, which is at least _NEAR.
+    height_there = covered[row, column] * np.float32(_NEAR / 2)
+    return Cells(np.full(len(row), number), row + top, column + left, height_there)
 
 
 def _teach_sides(
-    targets: Targets, thing: Thing, near: Floats, nearness: Floats, window: Window
-) -> Bools:
-    """Where no other object is nearer, how far the sides are; tells where that is."""
-    rows, columns = window
-    dx = np.arange(columns.start, columns.stop, dtype=np.float32)[None, :] + 0.5 - thing.center[0]
-    dy = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] + 0.5 - thing.center[1]
-    half = thing.sides[0] / 2, thing.sides[1] / 2
-    inside = (np.abs(dx) < half[0]) & (np.abs(dy) < half[1])
-    mine: Bools = (near > nearness[window]) & (inside | (near == 1))
-    sides = (half[0] + dx, half[1] + dy, half[0] - dx, half[1] - dy)
-    for target, side in zip(targets.sides, sides, strict=True):
-        np.copyto(target[window], np.maximum(side, _LEAST_SIDE), where=mine)
-    np.copyto(nearness[window], near, where=mine)
-    weight = np.where(near >= _NEAR, np.float32(1), np.float32(_OUTLINE_WEIGHT))
-    np.copyto(targets.sides_weight[0][window], weight, where=mine)
+    targets: Targets, taught: Sequence[Thing], centers: Matrix, sides: Matrix, cells: Cells
+) -> Cells:
+    """How far the sides of the nearest object are from each cell; tells the cells and whose."""
+    away = np.stack([cells.column + 0.5, cells.row + 0.5]) - centers[cells.owner].T
+    half = sides[cells.owner].T / 2
+    inside = (np.abs(away) < half).all(axis=0) | (cells.height == 1)
+    # Of what is written to one cell the last stays.
+    order = np.flatnonzero(inside)[np.argsort(cells.height[inside], kind="stable")]
+    cells, away, half = cells.where(order), away[:, order], half[:, order]
+    at = (cells.row, cells.column)
+    targets.sides[:, *at] = np.maximum(np.concatenate([half + away, half - away]), _LEAST_SIDE)
+    targets.sides_weight[0, *at] = np.where(cells.height >= _NEAR, 1, _OUTLINE_WEIGHT)
     if len(targets.angle):
-        targets.angle_weight[0][window][mine] = _angle_weight(thing)
-        targets.angle[0][window][mine] = math.sin(2 * thing.angle)
-        targets.angle[1][window][mine] = math.cos(2 * thing.angle)
-    return mine
+        angles = 2 * np.array([thing.angle for thing in taught])[cells.owner]
+        targets.angle[:, *at] = np.sin(angles), np.cos(angles)
+        weights = np.array([_angle_weight(thing) for thing in taught])
+        targets.angle_weight[0, *at] = weights[cells.owner]
+    winner = np.full(targets.sides.shape[1:], -1)
+    winner[at] = cells.owner
+    return cells.where(winner[at] == cells.owner)
 
 
 def _angle_weight(thing: Thing) -> float:
@@ -205,40 +208,28 @@ def _angle_weight(thing: Thing) -> float:
     return 0.05 + 0.95 * min(max(longer - shorter, 0) / max(shorter / 2, 1e-6), 1.0)
 
 
-def _teach_points(
-    targets: Targets, skeleton: Keypoints, first: int, middle: Bools, window: Window
-) -> None:
+def _teach_points(targets: Targets, taught: Sequence[Thing], spec: Spec, middles: Cells) -> None:
     """The peaks of the key points that were seen, and the way to them from the object's middle."""
-    rows, columns = np.nonzero(middle)
-    rows, columns = rows + window[0].start, columns + window[1].start
-    for channel, ((x, y), score) in enumerate(
-        zip(skeleton.points, skeleton.scores, strict=True), first
-    ):
-        if score <= 0:
+    channels, points = [], []
+    for number, thing in enumerate(taught):
+        if thing.skeleton is None:
             continue
-        targets.point_offset[2 * channel, rows, columns] = x - columns - 0.5
-        targets.point_offset[2 * channel + 1, rows, columns] = y - rows - 0.5
-        targets.point_offset_weight[channel, rows, columns] = 1
+        seen = np.flatnonzero(thing.skeleton.scores > 0)
+        channel, place = spec.point_channel(thing.index) + seen, thing.skeleton.points[seen]
+        own = middles.where(middles.owner == number)
+        here = np.stack([own.column + 0.5, own.row + 0.5])
+        for axis in (0, 1):
+            way = place[:, axis, None] - here[axis]
+            targets.point_offset[(2 * channel + axis)[:, None], own.row, own.column] = way
+        targets.point_offset_weight[channel[:, None], own.row, own.column] = 1
+        channels.append(channel)
+        points.append(place)
+    if channels:
+        places = np.concatenate(points).astype(np.float64)
+        spreads = np.full(places.shape, _POINT_SPREAD)
         shape = targets.point_heat.shape[1:]
-        peak, at = _bell((float(x), float(y)), (_POINT_SPREAD, _POINT_SPREAD), 0.0, shape)
-        heat = targets.point_heat[channel][at]
-        np.maximum(heat, peak, out=heat)
-        targets.point_weight[channel][at][peak >= _NEAR] = 1
-
-
-def _bell(
-    center: Pair, spread: Pair, angle: float, shape: tuple[int, ...]
-) -> tuple[Floats, Window]:
-    """A normal curve, 1 at its centre, in the rows and columns where it matters; all in cells."""
-    (x, y), (height, width) = center, shape
-    farthest = 3 * max(spread)
-    reach = (farthest, farthest) if angle else (3 * spread[0], 3 * spread[1])
-    columns = slice(*(min(max(int(at), 0), width) for at in (x - reach[0], x + reach[0] + 1)))
-    rows = slice(*(min(max(int(at), 0), height) for at in (y - reach[1], y + reach[1] + 1)))
-    dx = np.arange(columns.start, columns.stop, dtype=np.float32)[None, :] + (0.5 - x)
-    dy = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] + (0.5 - y)
-    if angle:
-        cos, sin = math.cos(angle), math.sin(angle)
-        dx, dy = dx * cos + dy * sin, dy * cos - dx * sin
-    away = (dx / spread[0]) ** 2 + (dy / spread[1]) ** 2
-    return np.exp(away * np.float32(-0.5)), (rows, columns)
+        bells = bells_at(places, spreads, np.zeros(len(places)), (shape[0], shape[1]))
+        channel = np.concatenate(channels)[bells.owner]
+        np.maximum.at(targets.point_heat, (channel, bells.row, bells.column), bells.height)
+        near = bells.height >= _NEAR
+        targets.point_weight[channel[near], bells.row[near], bells.column[near]] = 1
