@@ -9,18 +9,20 @@ from dataclasses import dataclass
 class Recipe:
     """The defaults are the best found on clips, blood cells and nuclei; see docs/micro_models.md.
 
-    `crop_px` is a multiple of 16. `object_share`: of the crops that lie around an object, the
-    others lie anywhere; `whole_share`: of the batches that ask for classes of whole images, where
-    places are asked for too. `matrix_rate`: of Muon for the convolutions; `rate`: of AdamW for
-    the rest.
+    `crop_px` is a multiple of 16, and so is `large_crop_px`, for objects that would fill a crop.
+    `object_share`: of the crops that lie around an object, the others lie anywhere; `whole_share`:
+    of the batches that ask for classes of whole images, where places are asked for too.
+    `matrix_rate`: of Muon for the convolutions; `rate`: of AdamW for the rest.
     """
 
     crop_px: int = 128
     batch: int = 8
+    large_crop_px: int = 192
+    large_batch: int = 4
     object_share: float = 0.5
     whole_share: float = 0.3
-    matrix_rate: float = 0.02
-    rate: float = 2e-3
+    matrix_rate: float = 0.03
+    rate: float = 4e-3
     momentum: float = 0.9
     weight_decay: float = 0.01
     warm_up_steps: int = 20

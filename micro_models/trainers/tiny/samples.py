@@ -26,6 +26,8 @@ from micro_models.trainers.tiny.scale import VIEW_PX, resized, view
 from micro_models.trainers.tiny.spec import Spec
 from micro_models.trainers.tiny.targets import Targets, encode
 
+# Objects that are longer than this part of a crop ask for larger crops.
+_LARGE = 0.7
 # Regions of an image with more are left out where a crop is far from them.
 _FEW = 16
 _NAMES = tuple(field.name for field in fields(Targets))
@@ -75,20 +77,23 @@ class Sampler:
         sides = np.concatenate([_sides(one.boxes) for one in self._scenes])
         typical_px = float(np.median(sides)) if len(sides) else 24.0
         self.half_side = max(typical_px * self._zoom / 2 / STRIDE, 0.25)
+        is_large = _largest_px(self._scenes) * self._zoom > _LARGE * recipe.crop_px
+        self._side_px = recipe.large_crop_px if is_large else recipe.crop_px
+        self._count = recipe.large_batch if is_large else recipe.batch
 
     def batch(self, rng: np.random.Generator) -> Batch:
         """A new batch: crops to find objects in, or whole images to tell classes of."""
         located, classes = bool(self.spec.located), bool(self.spec.classes)
         is_whole = classes and (not located or rng.random() < self._recipe.whole_share)
         draw = self._whole if is_whole else self._crop
-        drawn = [draw(rng) for _ in range(self._recipe.batch)]
+        drawn = [draw(rng) for _ in range(self._count)]
         # Classes are never asked of a crop, nor places of an image that was squeezed.
         names = [name for name in _NAMES if (name == "classes") == is_whole]
         targets = {name: np.stack([getattr(one, name) for _, one in drawn]) for name in names}
         return Batch(np.stack([pixels for pixels, _ in drawn]), targets)
 
     def _crop(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Targets]:
-        side = self._recipe.crop_px
+        side = self._side_px
         scene = self._scenes[rng.integers(len(self._scenes))]
         turn = random_affine(rng, self._policy) * self._zoom
         if len(scene.boxes) and rng.random() < self._recipe.object_share:
@@ -140,6 +145,16 @@ def _scene(example: Example, shrunk: float) -> _Scene:
     by_label = tuple(np.flatnonzero(labels == label) for label in sorted(set(labels.tolist())))
     whole = view(image.pixels)
     return _Scene(Image(pixels), regions, edges.reshape(-1, 4), by_label, whole, classes)
+
+
+def _largest_px(scenes: Sequence[_Scene]) -> float:
+    """The longer side of a typical object of the label with the largest; 0 without any."""
+    sizes: dict[str, list[float]] = {}
+    for scene in scenes:
+        longer = (scene.boxes[:, 2:] - scene.boxes[:, :2]).max(axis=1, initial=0)
+        for region, size in zip(scene.regions, longer.tolist(), strict=True):
+            sizes.setdefault(region.label, []).append(size)
+    return max((float(np.median(some)) for some in sizes.values()), default=0.0)
 
 
 def _sides(boxes: Floats) -> Floats:
