@@ -49,7 +49,7 @@ def _edges(light: Floats) -> tuple[Ints, Floats]:
     x, y = cv2.Sobel(light, cv2.CV_32F, 1, 0), cv2.Sobel(light, cv2.CV_32F, 0, 1)
     turn = np.arctan2(y, x) / np.pi % 1
     bins = np.minimum((turn * _DIRECTIONS).astype(np.intp), _DIRECTIONS - 1)
-    return bins, np.asarray(cv2.magnitude(x, y) + 1e-4, np.float32)
+    return bins, np.asarray(np.sqrt(x * x + y * y) + 1e-4, np.float32)
 
 
 def _hue(lab: Floats) -> Ints:

@@ -36,7 +36,7 @@ def planes(work: NDArray[np.uint8], *, coarse: int) -> Floats:
     light = lab[..., 0]
     x = cv2.Sobel(light, cv2.CV_32F, 1, 0, scale=0.25)
     y = cv2.Sobel(light, cv2.CV_32F, 0, 1, scale=0.25)
-    edge = cv2.magnitude(x, y)
+    edge = np.sqrt(x * x + y * y)  # cv2.magnitude depends on where in memory its arguments are
     size = (2 * _AROUND + 1, 2 * _AROUND + 1)
     usual = 1 / (cv2.blur(edge, size) + _FLAT)
     mean = cv2.blur(light, size)

@@ -47,7 +47,7 @@ def test_masks_and_key_points_move_with_the_pixels(view):
     mask = Region("m", Mask(image.pixels[..., 0] > 0))
     corner = Region("k", Keypoints(np.array([[8.5, 12.5]], np.float32), np.ones(1, np.float32)))
     kinds = kinds_of([Example(image, [mask, corner])])
-    objects = view.objects(objects_of(image, [mask, corner], kinds))
+    objects = view.objects(objects_of(image, [corner, mask], kinds))
     area = objects.inside[1]
     work = view.image(image.pixels)[..., 0]
     cells = work.reshape(area.shape[0], 2, area.shape[1], 2).mean(axis=(1, 3))
