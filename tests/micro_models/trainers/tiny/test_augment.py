@@ -61,7 +61,7 @@ def test_images_are_turned_if_their_objects_are(shapes: list[Shape], turns: bool
 @pytest.mark.parametrize(
     ("shapes", "labels", "degrees"),
     [
-        ([bones(at) for at in (-25, 25, -25, 25)], "a", 51),
+        ([bones(at) for at in (-20, 20, -20, 20)], "a", 41),
         ([RotatedBox(9, 9, 20, 5, at) for at in (-10, 10, -10, 10)], "a", 20),
         ([RotatedBox(9, 9, 20, 5, at) for at in STEADY], "a", 8),
         ([bones(at) for at in (-25, 0, 25, 0) for _ in "ab"], "ab", 36),
