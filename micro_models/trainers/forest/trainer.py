@@ -17,6 +17,9 @@ from micro_models.trainers.forest import located, whole
 
 _PARTS = ("located", "whole")
 
+# Of the stored state; another number is another layout.
+_FORMAT = 1
+
 
 @dataclass(frozen=True, eq=False)
 class ForestModel:
@@ -47,7 +50,7 @@ class ForestModel:
         """All of it, for `ForestTrainer.restore`."""
         states = {name: part.state() for name in _PARTS if (part := getattr(self, name))}
         return State(
-            {"forest": 1, **{name: dict(state.settings) for name, state in states.items()}},
+            {"forest": _FORMAT, **{name: dict(state.settings) for name, state in states.items()}},
             {
                 f"{name}.{key}": array
                 for name, state in states.items()
@@ -98,14 +101,15 @@ class ForestTrainer:
         Errors: `ModelFileError` for a state that does not fit together.
         """
         parts = {name: state.settings[name] for name in _PARTS if name in state.settings}
-        if "forest" not in state.settings or not all(
-            isinstance(part, Mapping) for part in parts.values()
-        ):
-            raise ModelFileError("this is no state of a forest; train the model again")
-        arrays: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in _PARTS}
+        arrays: dict[str, dict[str, NDArray[Any]]] = {name: {} for name in parts}
         for key, array in state.arrays.items():
             part, _, name = key.partition(".")
             arrays.setdefault(part, {})[name] = array
+        told_all = set(arrays) == set(parts) and set(state.settings) == {"forest", *parts}
+        if not told_all or state.settings["forest"] != _FORMAT:
+            raise ModelFileError("this is no state of a forest; train the model again")
+        if not all(isinstance(part, Mapping) for part in parts.values()):
+            raise ModelFileError("this is no state of a forest; train the model again")
         return ForestModel(
             located.restore(parts["located"], arrays["located"]) if "located" in parts else None,
             whole.restore(parts["whole"], arrays["whole"]) if "whole" in parts else None,
