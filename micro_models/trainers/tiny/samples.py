@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from micro_models.evaluation.overlap import bounds
 from micro_models.examples import Example, image_of
-from micro_models.regions import Floats, Image, Region, WholeImage
+from micro_models.regions import Box, Floats, Image, Region, WholeImage
 from micro_models.trainers.tiny.augment import (
     Policy,
     about,
@@ -136,9 +136,11 @@ def _scene(example: Example, shrunk: float) -> _Scene:
     size_px = (pixels.shape[1], pixels.shape[0])
     exact = np.array(size_px) / (image.width_px, image.height_px)
     matrix = np.concatenate([np.diag(exact), np.zeros((2, 1))], axis=1)
-    located = [one for one in example.regions if not isinstance(one.shape, WholeImage)]
+    located = [one for one in example.regions if _is_seen(one, image)]
     classes = tuple(one for one in example.regions if isinstance(one.shape, WholeImage))
-    regions = move(outlined(located), matrix, size_px, least_inside=0.0).regions
+    regions = move(
+        [_trimmed(one, image) for one in outlined(located)], matrix, size_px, least_inside=0.0
+    ).regions
     boxes = [bounds(region.shape) for region in regions]
     edges = np.array([(box.x0, box.y0, box.x1, box.y1) for box in boxes], np.float32)
     labels = np.array([region.label for region in regions])
@@ -155,6 +157,24 @@ def _largest_px(scenes: Sequence[_Scene]) -> float:
         for region, size in zip(scene.regions, longer.tolist(), strict=True):
             sizes.setdefault(region.label, []).append(size)
     return max((float(np.median(some)) for some in sizes.values()), default=0.0)
+
+
+def _trimmed(region: Region, image: Image) -> Region:
+    """A box without what it has beyond the image: nobody can see that."""
+    if not isinstance(region.shape, Box):
+        return region
+    box, width, height = region.shape, image.width_px, image.height_px
+    x0, x1 = (min(max(edge, 0.0), width) for edge in (box.x0, box.x1))
+    y0, y1 = (min(max(edge, 0.0), height) for edge in (box.y0, box.y1))
+    return Region(region.label, Box(x0, y0, x1, y1), region.score)
+
+
+def _is_seen(region: Region, image: Image) -> bool:
+    if isinstance(region.shape, WholeImage):
+        return False
+    box = bounds(region.shape)
+    across = box.x1 >= 0 and box.x0 <= image.width_px
+    return across and box.y1 >= 0 and box.y0 <= image.height_px
 
 
 def _sides(boxes: Floats) -> Floats:

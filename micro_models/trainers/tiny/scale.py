@@ -81,7 +81,7 @@ def fitted(
 
     >>> seen, scale = fitted(np.zeros((100, 200, 3), np.uint8), scale=1.0, multiple=16)
     >>> seen.shape, scale
-    ((96, 208, 3), (1.04, 0.96))
+    ((96, 192, 3), (0.96, 0.96))
     """
     small = _LITTLE_STRETCHED * multiple
     wanted = [max(round(size * scale), 1) for size in pixels.shape[:2]]

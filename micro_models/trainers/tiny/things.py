@@ -56,14 +56,13 @@ def things(
 ) -> list[Thing]:
     """All regions with a place whose centre lies within the image, as things to teach.
 
-    Boxes are cut off at the image's edge, around what can be seen, but those that are larger than
-    the image: it is a crop then, too small to tell from where they end.
+    A box is told whole: what a crop's edge hides of it follows from the rest.
 
     >>> spec = Spec((Located("car", Kind.BOX),))
     >>> region = Region("car", Box(40, 10, 80, 30))
     >>> (car,) = things([region], spec, width_px=64, height_px=48, stride=4)
     >>> car.center, car.sides
-    ((13.0, 5.0), (6.0, 5.0))
+    ((15.0, 5.0), (10.0, 5.0))
     """
     indices = {one.label: index for index, one in enumerate(spec.located)}
     found = []
@@ -104,7 +103,8 @@ def _thing(index: int, located: Located, shape: Shape, size_px: tuple[int, int])
     """In pixels; None where nothing of it can be seen."""
     if located.kind in TURNED:
         return _turned(index, shape, size_px)
-    box = _cut(bounds(shape), size_px)
+    is_whole = isinstance(shape, Box) and _holds(size_px, _middle(shape))
+    box = bounds(shape) if is_whole else _cut(bounds(shape), size_px)
     if box is None:
         return None
     thing = Thing(index, _middle(box), _sides(box), has_size=not isinstance(shape, Point))
@@ -189,6 +189,10 @@ def is_too_large(box: Box, size_px: tuple[int, int]) -> bool:
     True
     """
     return box.x1 - box.x0 > size_px[0] or box.y1 - box.y0 > size_px[1]
+
+
+def _holds(size_px: tuple[int, int], point: tuple[float, float]) -> bool:
+    return 0 <= point[0] < size_px[0] and 0 <= point[1] < size_px[1]
 
 
 def _cut(box: Box, size_px: tuple[int, int]) -> Box | None:

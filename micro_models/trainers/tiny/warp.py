@@ -98,14 +98,14 @@ def move(
 ) -> Moved:
     """Where regions lie in an image of `size_px` (width, height) that `matrix` (2, 3) makes.
 
-    Boxes and polygons are cut off at its edge, as if it were a photo's. Of what is less than
+    Polygons are cut off at its edge, as if it were a photo's. Of what is less than
     `least_inside` within it the part that is to be seen is ignored. What is too large to be seen as
     a whole is not cut off; it is there where its centre is. It costs least for regions that
     `outlined` made.
 
     >>> right = np.array([[1.0, 0, 25], [0, 1, 0]])
     >>> move([Region("car", Box(0, 0, 10, 10))], right, (32, 32)).regions[0].shape
-    Box(x0=25.0, y0=0.0, x1=32.0, y1=10.0)
+    Box(x0=25.0, y0=0.0, x1=35.0, y1=10.0)
     >>> move([Region("car", Box(5, 0, 15, 10))], right, (32, 32))
     Moved(regions=(), ignored=(Box(x0=30.0, y0=0.0, x1=32.0, y1=10.0),))
     """
@@ -277,7 +277,8 @@ def _cut(shape: Shape, visible: Box, size_px: tuple[int, int]) -> tuple[Shape, f
     around = bounds(shape)
     if around == visible:
         return shape, 1.0
-    if is_too_large(around, size_px):
+    # A box is easier to tell by its whole extent than by what the edge has left of it.
+    if isinstance(shape, Box) or is_too_large(around, size_px):
         x, y = (around.x0 + around.x1) / 2, (around.y0 + around.y1) / 2
         return shape, 1.0 if 0 <= x < size_px[0] and 0 <= y < size_px[1] else 0.0
     match shape:
@@ -293,10 +294,6 @@ def _cut(shape: Shape, visible: Box, size_px: tuple[int, int]) -> tuple[Shape, f
             corners = ring(shape)
             is_told = 0 <= shape.center_x < size_px[0] and 0 <= shape.center_y < size_px[1]
             return shape, _share(_cut_off(corners, size_px), corners) if is_told else 0.0
-        case Box():
-            area = (around.x1 - around.x0) * (around.y1 - around.y0)
-            inner = (visible.x1 - visible.x0) * (visible.y1 - visible.y0)
-            return visible, inner / area if area else 0.0
     return shape, 1.0
 
 

@@ -131,10 +131,10 @@ def test_what_is_hardly_seen_is_neither_object_nor_background(shape: Shape):
     assert (gone.regions, gone.ignored) == ((), ())
 
 
-def test_boxes_and_polygons_are_cut_off_at_the_edge():
+def test_polygons_are_cut_off_at_the_edge_and_boxes_are_not():
     left = np.array([[1.0, 0, -30], [0, 1, 0]])
     box, star = move([Region("a", Box(20, 10, 60, 30)), Region("b", STAR)], left, SIZE).regions
-    assert box.shape == Box(0, 10, 30, 30)
+    assert box.shape == Box(-10, 10, 30, 30)
     around = bounds(star.shape)
     assert (around.x0, around.x1) == (0, 45)
 
