@@ -44,7 +44,7 @@ _LONG, _LONG_BOX = 1.2, 1.1
 # Upright boxes in all directions: at least this part of them is wide, and as many are tall.
 _EACH = 0.15
 # Directions with this standard deviation will be seen all around.
-_ALL_AROUND_DEG = 25.0
+_ALL_AROUND_DEG = 45.0
 # What is turned freely although boxes are upright loses its tight box: a few degrees cost little.
 _SWAY_DEG = 4.0
 
