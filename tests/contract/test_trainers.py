@@ -148,8 +148,7 @@ def damaged(state: State) -> Iterator[tuple[str, State]]:
     for key in settings:
         yield f"setting {key} gone", State({k: v for k, v in settings.items() if k != key}, arrays)
         yield f"setting {key} odd", State({**settings, key: {"x": [None, "y"]}}, arrays)
-    some = sorted(arrays)[:: max(len(arrays) // 6, 1)]
-    for key in some:
+    for key in sorted(arrays)[:: max(len(arrays) // 3, 1)]:
         array = arrays[key]
         yield f"array {key} gone", State(settings, {k: v for k, v in arrays.items() if k != key})
         yield f"array {key} longer", State(settings, {**arrays, key: np.append(array, array)})
@@ -167,7 +166,7 @@ def refused(one: Trainer, state: State) -> bool:
     return False
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", TRAINERS)
 def test_a_damaged_state_is_refused(name: str) -> None:
     tried = 0
     for what, state in damaged(model(name).state()):
@@ -230,9 +229,13 @@ def test_what_is_weak_is_left_out(name: str) -> None:
     some = images(examples(PLAIN[name]))[:1]
     every = model(name).detect(some)[0]
     middle = every[len(every) // 2].score if every else 0.5
-    kept = [one for one in every if one.score >= middle and not _whole(one)]
     found = [one for one in model(name).detect(some, min_score=middle)[0] if not _whole(one)]
-    assert told_as(found) == told_as(kept)
+    assert all(one.score >= middle for one in found)
+    kept, still = (
+        sorted((one.label, one.score) for one in part if one.score > middle and not _whole(one))
+        for part in (every, found)
+    )
+    assert still == kept
 
 
 def _whole(region: Region) -> bool:
