@@ -39,6 +39,8 @@ _TRIES = 6
 # At this correlation with a labelled object something in the window is perhaps one too.
 _ALIKE = 0.6
 _LOOK_PX = 24
+# With so many labelled objects, drawn by lot, windows are compared: more of them look the same.
+_LOOKS = 12
 # What varies by less, in levels of grey, has no look to correlate.
 _PLAIN = 2.0
 
@@ -54,9 +56,9 @@ def synthesise(
 
     What else is in the unlabelled image is labelled by nobody and would be taught as background.
     Hence the example is not the image but a window three times as large as the object; of several
-    windows the one counts that resembles the labelled objects least (normalised correlation with
-    each, at its size), and none if all resemble one. Something that looks different from every
-    labelled object is missed by that: crowded images are no place to paste.
+    windows the one counts that resembles labelled objects least (normalised correlation with a
+    dozen of them, at their size), and none if all resemble one. Something that looks different from
+    them is missed by that: crowded images are no place to paste.
     Source: D. Dwibedi et al., Cut, Paste and Learn (2017); G. Ghiasi et al., Simple Copy-Paste
     (2021).
 
@@ -69,7 +71,8 @@ def synthesise(
     cuts = [cut for example in examples for cut in _cuts(example)]
     if not cuts or not unlabelled:
         return []
-    looks = [_look(cut.image) for cut in cuts]
+    some = rng.choice(len(cuts), min(_LOOKS, len(cuts)), replace=False)
+    looks = [_look(cuts[index].image) for index in some]
     made = []
     for _ in range(count):
         cut = cuts[int(rng.integers(len(cuts)))]
@@ -91,18 +94,21 @@ class _Cut:
 
 def _cuts(example: Example) -> list[_Cut]:
     """The objects of an example that stand alone."""
-    located = [r for r in example.regions if not isinstance(r.shape, Point | WholeImage)]
+    located = [
+        (region, bounds(region.shape))
+        for region in example.regions
+        if not isinstance(region.shape, Point | WholeImage)
+    ]
     image = image_of(example.picture)
     cuts = []
-    for region in located:
-        box = bounds(region.shape)
+    for region, box in located:
         width, height = box.x1 - box.x0, box.y1 - box.y0
         rim = _RIM * max(width, height)
         x0, y0 = (max(math.floor(edge - rim), 0) for edge in (box.x0, box.y0))
         x1 = min(math.ceil(box.x1 + rim), image.width_px)
         y1 = min(math.ceil(box.y1 + rim), image.height_px)
         window = Box(x0, y0, max(x1, x0), max(y1, y0))
-        others = [bounds(other.shape) for other in located if other is not region]
+        others = [around for other, around in located if other is not region]
         if min(width, height) < 2 or min(x1 - x0, y1 - y0) < 2 or _meet(window, others):
             continue
         inside = replace(region, shape=_moved(region.shape, -x0, -y0, x1 - x0, y1 - y0))
