@@ -28,7 +28,7 @@ def write_picture(
     labels: Mapping[int, Sequence[Region]],
     answers: Sequence[Sequence[Region]],
 ) -> None:
-    """The labelled frames (green), and below three rows of others: answers (orange) under the truth.
+    """The labelled frames (green), below them three rows of others: answers (orange) and truth.
 
     The others are spread over the clip; the truth is a thin white line.
     """

@@ -1,6 +1,7 @@
 """Micro-models: five labels make a model that finds the rest.
 
 >>> import numpy as np
+>>> from micro_models import fit
 >>> image = Image(np.zeros((48, 64, 3), np.uint8))
 >>> example = Example(image, [Region("batman", shape=Box(10, 5, 20, 40))])
 >>> model = fit([example], budget=Budget(steps=2), seed=0)

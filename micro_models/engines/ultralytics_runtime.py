@@ -19,6 +19,7 @@ from types import ModuleType
 
 import cv2
 import numpy as np
+import PIL.Image
 
 from micro_models.engines.checkpoints import CheckpointError
 
@@ -59,6 +60,7 @@ def undisturbed() -> Iterator[None]:
     with _one_at_a_time:
         threads, opencv_threads = torch.get_num_threads(), cv2.getNumThreads()
         for_children, printing = os.environ.get("OMP_NUM_THREADS"), np.get_printoptions()
+        opening = PIL.Image.open  # its own wants to install a package for what is no image
         try:
             with warnings.catch_warnings():  # it sets filters, and uses what torch deprecates
                 warnings.simplefilter("ignore")
@@ -67,6 +69,7 @@ def undisturbed() -> Iterator[None]:
             torch.set_num_threads(threads)
             cv2.setNumThreads(opencv_threads)
             np.set_printoptions(**printing)
+            PIL.Image.open = opening
             if for_children is None:
                 os.environ.pop("OMP_NUM_THREADS", None)
 

@@ -114,7 +114,7 @@ def fingerprint(examples: Sequence[Example]) -> str:
 
     >>> import numpy as np
     >>> fingerprint([Example(Image(np.zeros((4, 4, 3), np.uint8)))])
-    '3ea4e2154e82'
+    'b48538cbb25b'
     """
     total = hashlib.sha256()
     for example in examples:

@@ -27,11 +27,10 @@ from micro_models.regions import (
 def scaled_image(image: Image, factor: float) -> Image:
     """The image `factor` times as wide and high, at least a pixel; itself for a factor of 1.
 
-        >>> import numpy as np
-    from numpy.typing import NDArray
-        >>> small = scaled_image(Image(np.zeros((40, 60, 3), np.uint8)), 0.5)
-        >>> small.width_px, small.height_px
-        (30, 20)
+    >>> import numpy as np
+    >>> small = scaled_image(Image(np.zeros((40, 60, 3), np.uint8)), 0.5)
+    >>> small.width_px, small.height_px
+    (30, 20)
     """
     if factor == 1.0:
         return image
