@@ -14,6 +14,7 @@ import defusedxml.ElementTree
 import numpy as np
 
 from micro_models.examples import Example
+from micro_models.pictures import upright_size
 from micro_models.regions import Box, Keypoints, Mask, Region, WholeImage
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -37,6 +38,7 @@ def read_clip(frames: Path, boxes: Path) -> list[Example]:
 
     `boxes` is a CSV with the columns file, x, y, w, h in pixels (x, y: the upper left corner) and
     perhaps label; a frame without the object has empty ones, one with several has several rows.
+    What a box has beyond its frame is cut off: no annotator can see or draw that.
     """
     found: dict[str, list[Region]] = {}
     for number, row in enumerate(_rows(boxes, ("file", "x", "y", "w", "h")), start=2):
@@ -51,7 +53,8 @@ def read_clip(frames: Path, boxes: Path) -> list[Example]:
         regions.append(Region(row.get("label") or "object", shape))
     if not found:
         raise NoData(f"{boxes} names no frame")
-    return [Example(_file(frames / name), found[name]) for name in found]
+    paths = {name: _file(frames / name) for name in found}
+    return [Example(paths[name], _visible(found[name], paths[name])) for name in found]
 
 
 def read_voc(folder: Path) -> Dataset:
@@ -145,6 +148,18 @@ def _rows(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         if missing:
             raise NoData(f"{path} has no column {', '.join(missing)}")
         return list(reader)
+
+
+def _visible(regions: Sequence[Region], path: Path) -> list[Region]:
+    """The boxes cut off at the picture's edges; those beyond are left out."""
+    width, height = upright_size(path)
+    visible = []
+    for region in regions:
+        box = region.shape
+        if isinstance(box, Box) and box.x0 < width and box.y0 < height and min(box.x1, box.y1) > 0:
+            cut = Box(max(box.x0, 0), max(box.y0, 0), min(box.x1, width), min(box.y1, height))
+            visible.append(Region(region.label, cut))
+    return visible
 
 
 def _file(name: Path | str, places: Sequence[Path] = (Path(),)) -> Path:

@@ -37,6 +37,7 @@ from micro_models.appearance import describe
 from micro_models.budget import Told, ignore
 from micro_models.evaluation.counting import count, is_right, label_efficiency
 from micro_models.examples import image_of
+from micro_models.pictures import UnreadableImage
 
 # The annotator leaves a box alone that fits this well.
 KEPT_IOU = 0.75
@@ -221,7 +222,7 @@ def main() -> int:
                 told=told,
             ):
                 played.append(each)  # noqa: PERF402
-    except NoData as error:
+    except (NoData, UnreadableImage) as error:
         console.print(f"[red]{error}[/]", soft_wrap=True)
         return 1
     if options.picture:

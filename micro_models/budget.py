@@ -29,14 +29,22 @@ class Budget:
             raise ValueError(f"a budget needs steps >= 1, got {self.steps}")
 
     def share(self, part: float) -> Budget:
-        """A part, 0..1, of it; at least one step."""
+        """A part, 0..1, of it; at least one step.
+
+        >>> Budget(steps=400).share(0.25)
+        Budget(seconds=None, steps=100)
+        """
         return Budget(
             None if self.seconds is None else self.seconds * part,
             None if self.steps is None else max(round(self.steps * part), 1),
         )
 
     def start(self) -> Clock:
-        """A clock that begins now."""
+        """A clock that begins now.
+
+        >>> Budget(steps=400).start().spent
+        0.0
+        """
         return Clock(self)
 
 
@@ -100,4 +108,7 @@ Told = Callable[[Progress], None]
 
 
 def ignore(progress: Progress) -> None:
-    """Tell nobody."""
+    """Tell nobody.
+
+    >>> ignore(Progress("reading pictures", spent=0.0))
+    """

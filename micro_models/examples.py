@@ -41,5 +41,9 @@ def image_of(picture: Picture) -> Image:
     """The pixels of a picture.
 
     Errors: `UnreadableImage` (its message names the file) for a file that is no whole image.
+
+    >>> import numpy as np
+    >>> image_of(Image(np.zeros((48, 64, 3), np.uint8))).width_px
+    64
     """
     return picture if isinstance(picture, Image) else read_upright(Path(picture))

@@ -45,11 +45,28 @@ class MicroModel:
         is given. One picture at a time is in memory.
 
         Errors: `UnreadableImage` and `FileNotFoundError`, which name the file.
+
+        >>> import numpy as np
+        >>> from micro_models import Box, Budget, Example, Region, fit
+        >>> image = Image(np.zeros((48, 64, 3), np.uint8))
+        >>> example = Example(image, [Region("car", Box(9, 9, 30, 30))])
+        >>> model = fit([example], budget=Budget(steps=2))
+        >>> [len(found) for found in model.detect([image, image], min_score=1.0)]
+        [0, 0]
         """
         return [self._detect(image_of(picture), min_score) for picture in pictures]
 
     def state(self) -> State:
-        """All of it but the report, as numbers and arrays."""
+        """All of it but the report, as numbers and arrays.
+
+        >>> import numpy as np
+        >>> from micro_models import Box, Budget, Example, Region, fit
+        >>> image = Image(np.zeros((48, 64, 3), np.uint8))
+        >>> example = Example(image, [Region("car", Box(9, 9, 30, 30))])
+        >>> model = fit([example], budget=Budget(steps=2))
+        >>> model.state().settings["trainer"]
+        'tiny'
+        """
         from micro_models.fitting.storage import state_of
 
         return state_of(self)
@@ -59,6 +76,17 @@ class MicroModel:
 
         At no moment is the folder without a whole model. Errors: `ModelFileError` for a folder
         that holds something else.
+
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from micro_models import Box, Budget, Example, Region, fit
+        >>> image = Image(np.zeros((48, 64, 3), np.uint8))
+        >>> example = Example(image, [Region("car", Box(9, 9, 30, 30))])
+        >>> model = fit([example], budget=Budget(steps=2))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(folder)
+        ...     sorted(path.suffix for path in Path(folder).iterdir())
+        ['.json', '.npz']
         """
         from micro_models.fitting.storage import save
 

@@ -108,6 +108,14 @@ def load(folder: Path | str, *, trainers: Sequence[Trainer] = ()) -> MicroModel:
 
     Errors: `ModelFileError` for a folder that holds no model, and for one that is cut off, changed,
     of a newer format, or of a trainer that is not known.
+
+    >>> from micro_models import Box, Budget, Example, Image, Region, fit
+    >>> image = Image(np.zeros((48, 64, 3), np.uint8))
+    >>> model = fit([Example(image, [Region("car", Box(9, 9, 30, 30))])], budget=Budget(steps=2))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     model.save(folder)
+    ...     load(folder).version == model.version
+    True
     """
     folder = Path(folder)
     stored = _read_json(folder)

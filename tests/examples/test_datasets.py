@@ -35,6 +35,14 @@ def test_a_clip_with_several_objects_of_several_labels(datasets, tmp_path: Path)
     assert example.labels == ("Fähre", "car")
 
 
+def test_boxes_end_where_their_frame_ends(datasets, tmp_path: Path) -> None:
+    picture(tmp_path / "0.png")
+    lines = ["file,x,y,w,h", "0.png,-5,10,15,40", "0.png,31,2,3,4"]
+    (tmp_path / "boxes.csv").write_text("\n".join(lines))
+    (example,) = datasets.read_clip(tmp_path, tmp_path / "boxes.csv")
+    assert [region.shape for region in example.regions] == [Box(0, 10, 10, 20)]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

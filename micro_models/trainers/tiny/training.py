@@ -58,7 +58,7 @@ def _run(
 ) -> None:
     """Take steps until the clock is over."""
     optimisers = _optimisers(network, recipe)
-    told_s = step_s = 0.0
+    told_s, step_s = -math.inf, 0.0
     # The next batch is drawn while the network learns from this one.
     with ThreadPoolExecutor(1, "tiny-batches") as drawing:
         drawn = drawing.submit(sampler.batch, rng)
