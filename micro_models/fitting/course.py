@@ -45,12 +45,22 @@ class Course:
         self._shared += share
         return Stage(self._at_most(planned), self._teller(name, begin, share))
 
-    def last(self, name: str) -> Stage:
-        """The last stage: all steps that no stage had, and all seconds that are left."""
+    def last(self, name: str, *, kept: float = 0.0) -> Stage:
+        """The last stage: all steps that no stage had, and all seconds that are left.
+
+        But for a share of the seconds that is `kept` for what trains nothing.
+        """
         rest = max(1.0 - self._shared, 0.0)
-        seconds = None if self.budget.seconds is None else self.budget.seconds
+        seconds = self.budget.seconds
+        if seconds is not None:
+            seconds = max(self._left_s() - kept * seconds, 1e-3)
         planned = replace(self.budget.share(rest), seconds=seconds)
-        return Stage(self._at_most(planned), self._teller(name, self._shared, rest))
+        return Stage(planned, self._teller(name, self._shared, rest))
+
+    @property
+    def over(self) -> bool:
+        """Whether no time is left; never of a budget of steps."""
+        return self.budget.seconds is not None and self._left_s() <= 1e-3
 
     def late(self, share: float) -> bool:
         """Whether so little time is left that a stage with this share would end the course."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from micro_models.budget import Budget, Told, ignore
 from micro_models.examples import Example, Picture, image_of
-from micro_models.fitting import calibration as calibrating
 from micro_models.fitting.album import Album, opened
 from micro_models.fitting.builtin import default_trainers
+from micro_models.fitting.calibrating import LEAST_RAW, calibrated_by
 from micro_models.fitting.course import Course, Stage
 from micro_models.fitting.enriched import EnrichedTrainer
 from micro_models.fitting.folds import folds
@@ -22,10 +22,12 @@ from micro_models.fitting.storage import assembled
 from micro_models.fitting.trials import Trial, tried, winner
 from micro_models.fitting.validation import HeldOut, precision_and_recall
 from micro_models.interface import Learned, Trainer
-from micro_models.regions import Image
+from micro_models.regions import Image, Region
 
 # Shares of the budget. What the quick trainer does not use the last stage gets.
 _QUICK_TRIAL, _QUICK_FIT, _TRIALS = 0.08, 0.05, 0.32
+# Of the time, for looking at this many unlabelled images with a new model to calibrate it.
+_LOOKING, _LOOKED_AT = 0.05, 40
 # A first model is worth showing if it is right more often than not.
 _GOOD_ENOUGH = 0.5
 
@@ -145,7 +147,8 @@ class _Training:
         for trainer in [*quick[1:], thorough]:
             self._try(trainer, _TRIALS / max(len(quick), 1))
         choice = self._choice()
-        stage = self._course.last(choice.trainer.name)
+        kept = _LOOKING if self._album.unlabelled else 0.0
+        stage = self._course.last(choice.trainer.name, kept=kept)
         learned = self._fit(choice.trainer, stage, self._seed)
         return self._model(learned, choice)
 
@@ -191,19 +194,29 @@ class _Training:
 
     def _model(self, learned: Learned, choice: _Choice) -> MicroModel:
         held = choice.held
-        calibration = calibrating.learned(held.found, held.truth, self._album.examples)
+        examples, others = self._album.examples, self._found_in_others(learned)
+        calibration = calibrated_by(held.found, held.truth, examples, others)
         return assembled(
             learned,
             trainer=choice.trainer.name,
             calibration=calibration,
             limits=self._limits,
-            report=self._report(choice),
+            report=self._report(choice, others),
             factor=self._album.factor,
         )
 
-    def _report(self, choice: _Choice) -> Report:
+    def _found_in_others(self, learned: Learned) -> list[tuple[Region, ...]]:
+        """With raw scores, in unlabelled images spread over all; in fewer if time is short."""
+        found: list[tuple[Region, ...]] = []
+        for image in self._album.unlabelled[:_LOOKED_AT]:  # they were drawn at random
+            if self._course.over:
+                break
+            found.append(tuple(learned.detect([image], min_score=LEAST_RAW)[0]))
+        return found
+
+    def _report(self, choice: _Choice, others: Sequence[Sequence[Region]]) -> Report:
         album, budget = self._album, self._course.budget
-        at_half = precision_and_recall(choice.held, album.examples)
+        at_half = precision_and_recall(choice.held, album.examples, others)
         return Report(
             winner=choice.trainer.name,
             why=choice.why,

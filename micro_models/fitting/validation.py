@@ -11,7 +11,8 @@ from micro_models.evaluation.average_precision import average_precisions
 from micro_models.evaluation.classes import accuracy
 from micro_models.evaluation.matching import match
 from micro_models.examples import Example, image_of
-from micro_models.fitting.calibration import exclusive, learned
+from micro_models.fitting.calibrating import calibrated_by
+from micro_models.fitting.calibration import exclusive
 from micro_models.fitting.folds import held_out
 from micro_models.interface import Learned
 from micro_models.regions import Region, WholeImage
@@ -87,7 +88,11 @@ def quality(held: HeldOut) -> Quality:
 
 
 def precision_and_recall(
-    held: HeldOut, examples: Sequence[Example], *, min_score: float = 0.5
+    held: HeldOut,
+    examples: Sequence[Example],
+    unlabelled: Sequence[Sequence[Region]] = (),
+    *,
+    min_score: float = 0.5,
 ) -> tuple[float, float] | None:
     """(precision, recall) 0..1 of what has a calibrated score of `min_score`; None if untried.
 
@@ -98,8 +103,8 @@ def precision_and_recall(
     hits = found = 0
     for at, truth in enumerate(held.truth):
         others = [n for n in range(len(held.truth)) if n != at]
-        calibration = learned(
-            [held.found[n] for n in others], [held.truth[n] for n in others], examples
+        calibration = calibrated_by(
+            [held.found[n] for n in others], [held.truth[n] for n in others], examples, unlabelled
         )
         told = calibration.calibrated(held.found[at])
         kept = [region for region in told if region.score >= min_score]

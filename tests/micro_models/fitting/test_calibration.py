@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from micro_models.examples import Example
-from micro_models.fitting.calibration import Calibration, Curve, exclusive, learned
+from micro_models.fitting.calibrating import calibrated_by
+from micro_models.fitting.calibration import Calibration, Curve, exclusive
 from micro_models.interface import ModelFileError
 from micro_models.regions import Box, Image, Region, WholeImage
 
@@ -26,7 +27,7 @@ def of(label: str, score: float = 1.0) -> Region:
 def calibration(
     found: Sequence[Sequence[Region]], truth: Sequence[Sequence[Region]]
 ) -> Calibration:
-    return learned(found, truth, [Example(IMAGE, one) for one in truth])
+    return calibrated_by(found, truth, [Example(IMAGE, one) for one in truth])
 
 
 @pytest.mark.parametrize(("power", "shift"), [(1.0, 0.0), (2.0, 1.0), (0.5, -1.0)])
