@@ -16,11 +16,11 @@ from micro_models.fitting.calibration import (
     Curve,
     Values,
     excesses,
-    exclusive,
     logit,
     sigmoid,
 )
 from micro_models.regions import Region, WholeImage
+from micro_models.tasks import exclusive
 
 # Detections below this say nothing about where right becomes wrong.
 LEAST_RAW = 0.05

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from micro_models.examples import Example
 from micro_models.interface import ModelFileError
 from micro_models.regions import Region, WholeImage
 
@@ -97,22 +96,6 @@ class Calibration:
         curve = self.classes if isinstance(region.shape, WholeImage) else self.located
         bias = curve.bias + curve.labels.get(region.label, 0.0)
         return float(curve.slope * logit(region.score) + bias + curve.crowd * excess)
-
-
-def exclusive(examples: Sequence[Example]) -> bool:
-    """Whether no image has two classes, and every one that has any has one.
-
-    >>> import numpy as np
-    >>> from micro_models.regions import Image
-    >>> image = Image(np.zeros((4, 4, 3), np.uint8))
-    >>> exclusive([Example(image, [Region(label, WholeImage())]) for label in ("ant", "bee")])
-    True
-    """
-    counts = [
-        len({region.label for region in one.regions if isinstance(region.shape, WholeImage)})
-        for one in examples
-    ]
-    return max(counts, default=0) == 1
 
 
 def excesses(found: Sequence[Region], most: Mapping[str, int]) -> list[float]:

@@ -12,10 +12,10 @@ from micro_models.evaluation.classes import accuracy
 from micro_models.evaluation.matching import match
 from micro_models.examples import Example, image_of
 from micro_models.fitting.calibrating import calibrated_by
-from micro_models.fitting.calibration import exclusive
 from micro_models.fitting.folds import held_out
 from micro_models.interface import Learned
 from micro_models.regions import Region, WholeImage
+from micro_models.tasks import exclusive
 
 # Raw scores below this are not worth the time to match them.
 _LEAST = 0.02

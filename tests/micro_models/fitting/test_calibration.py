@@ -9,7 +9,7 @@ import pytest
 
 from micro_models.examples import Example
 from micro_models.fitting.calibrating import calibrated_by
-from micro_models.fitting.calibration import Calibration, Curve, exclusive
+from micro_models.fitting.calibration import Calibration, Curve
 from micro_models.interface import ModelFileError
 from micro_models.regions import Box, Image, Region, WholeImage
 
@@ -95,14 +95,6 @@ def test_classes_that_exclude_each_other_add_up_to_one() -> None:
     assert sum(one.score for one in several) > 1.2
 
 
-@pytest.mark.parametrize(
-    ("sets", "expected"),
-    [([["a"], ["b"], []], True), ([["a", "b"], ["a"]], False), ([[], []], False)],
-)
-def test_when_classes_exclude_each_other(sets: list[list[str]], expected: bool) -> None:
-    assert exclusive([Example(IMAGE, [of(label) for label in one]) for one in sets]) is expected
-
-
 @pytest.mark.parametrize("score", [0.05, 0.3, 0.5, 0.9])
 def test_no_raw_score_below_the_least_gets_there(score: float) -> None:
     curve = Curve(1.7, 0.4, -2.0, {"car": 0.3, "bus": -0.5})
@@ -131,3 +123,35 @@ def test_it_is_stored_whole() -> None:
 def test_nonsense_is_refused(stored: object) -> None:
     with pytest.raises(ModelFileError):
         Calibration.from_dict(stored)
+
+
+def test_unlabelled_images_tell_where_the_final_models_scores_lie() -> None:
+    """The folds' models were surer: what is right scores .7 there, .3 with the final model."""
+    truth = [[at(0)]] * 5
+    held = [[at(0, 0.7)]] * 4 + [[at(100, 0.6)]]
+    final = [[at(0, 0.3), at(50, 0.06)]] * 40
+    examples = [Example(IMAGE, one) for one in truth]
+    blind, told = (calibrated_by(held, truth, examples, others) for others in ((), final))
+    first, second = told.calibrated(final[0])
+    assert blind.calibrated(final[0])[0].score < 0.5 < 0.8 < first.score
+    assert second.score < 0.1
+
+
+def test_unlabelled_images_without_objects_are_believed_if_examples_had_few() -> None:
+    truth = [[at(0)], [], [], [], [], [], [], []]
+    held = [[at(0, 0.7)], *([[at(40, 0.3)]] * 7)]
+    final = [[at(0, 0.7)]] * 5 + [[at(40, 0.3)]] * 35
+    examples = [Example(IMAGE, one) for one in truth]
+    told = calibrated_by(held, truth, examples, final)
+    right, wrong = (told.calibrated(final[n])[0].score for n in (0, -1))
+    assert wrong < 0.2 < 0.5 < right
+
+
+def test_many_held_out_images_outweigh_the_count() -> None:
+    """Half of the objects cannot be found: the others are not called right for that."""
+    truth = [[at(0)]] * 100
+    held = [[at(0, 0.8)], [at(50, 0.3)]] * 50
+    examples = [Example(IMAGE, one) for one in truth]
+    told = calibrated_by(held, truth, examples, held[:40])
+    assert told.calibrated(held[0])[0].score > 0.9
+    assert told.calibrated(held[1])[0].score < 0.3
