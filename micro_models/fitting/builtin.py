@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 
+from micro_models.fitting.committee import CommitteeTrainer
 from micro_models.interface import ModelFileError, Trainer
 
 # In ascending order of trust: the first is quick, the last gets most of the time.
@@ -36,6 +37,9 @@ def trainer_named(name: str, others: Sequence[Trainer] = ()) -> Trainer:
             return trainer
     if name in _DEFAULT:
         return _made(name)
+    first, both, second = name.partition("+")
+    if both:
+        return CommitteeTrainer(trainer_named(first, others), trainer_named(second, others))
     raise ModelFileError(
         f"the model was made by the trainer {name!r}, which is not known here; hand it over: "
         "load(folder, trainers=[...])"

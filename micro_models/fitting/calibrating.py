@@ -32,11 +32,10 @@ _SLOPE_SD, _BIAS_SD, _LABEL_SD, _CROWD_SD = 0.4, 1.2, 0.5, 1.0
 _LEAST_SLOPE = 0.2
 # One more than ever seen in an image is unlikely, the more so the more images were seen.
 _CROWD, _CROWD_IMAGES = -5.0, 3.0
-# Models of all examples give other scores than those of the folds, by about this much bias.
-_SHIFT_SD = 2.0
-# Of the objects that the models of the folds missed the one of all examples misses this part, and
-# it misses a few in any case; both within a spread.
-_STILL_MISSED, _ALWAYS_MISSED, _MISSED_SD = 0.3, 0.02, 0.05
+# With five examples the model of all of them has another bias than those of the folds, by so much;
+# finds so much of what they missed; and misses a few in any case. With many it is as they are.
+_SHIFT_SD, _FOUND_AFTER_ALL = 2.0, 0.7
+_ALWAYS_MISSED, _MISSED_SD = 0.02, 0.05
 
 _STEPS = 60
 
@@ -117,14 +116,20 @@ def _expected(
 def _count(per_image: Values, missed: float, images: int) -> tuple[float, float]:
     """How many to find in so many images, and its standard deviation."""
     mean, variance, seen = float(per_image.mean()), float(per_image.var()), len(per_image)
-    share = 1 - _STILL_MISSED * missed - _ALWAYS_MISSED
+    still_missed = 1 - _FOUND_AFTER_ALL * _fewness(seen)
+    share = 1 - still_missed * missed - _ALWAYS_MISSED
     # Of the mean of few images, as if there were one more that is half unusual; of the share; and
     # by chance.
     of_mean = math.sqrt(variance * seen + 0.5 * max(mean, 0.2)) / (seen + 1)
-    of_share = _MISSED_SD + _STILL_MISSED * missed / 2
+    of_share = _MISSED_SD + still_missed * missed / 2
     by_chance = images * (variance + 0.05)
     spread = images**2 * ((of_mean * share) ** 2 + (mean * of_share) ** 2) + by_chance
     return images * mean * share, math.sqrt(spread)
+
+
+def _fewness(examples: int) -> float:
+    """1 for five examples or fewer, 0 for very many."""
+    return min(8 / (examples + 3), 1.0)
 
 
 def _inputs(found: Sequence[Regions], most: Mapping[str, int], *, final: float) -> Values:
@@ -157,6 +162,7 @@ def _fitted(
     slope: float,
     crowd: float,
     counts: Sequence[_Expected] = (),
+    shift_sd: float = _SHIFT_SD,
 ) -> Curve:
     inputs = _inputs(found, most, final=0.0)
     hits = [
@@ -164,7 +170,7 @@ def _fitted(
     ]
     right = np.array(hits, np.float64)
     mean = np.array([slope, 0.0, crowd, 0.0, *([0.0] * len(most))])
-    spread = np.array([_SLOPE_SD, _BIAS_SD, _CROWD_SD, _SHIFT_SD, *([_LABEL_SD] * len(most))])
+    spread = np.array([_SLOPE_SD, _BIAS_SD, _CROWD_SD, shift_sd, *([_LABEL_SD] * len(most))])
     weights = _most_likely(inputs, right, counts, mean, spread)
     # A better raw score is never worse, nor is a crowd ever better.
     for at, limit, is_out in (

@@ -41,8 +41,7 @@ class MicroModel:
 
         A score is the probability, 0..1, that the region is right: of this label, and overlapping
         the object by half. On an image unlike the examples scores are lowered, down to nothing.
-        A label has the shape that it had in most examples; of classes about the whole image each
-        is given. One picture at a time is in memory.
+        A label has the shape that it had in most examples. One picture at a time is in memory.
 
         Errors: `UnreadableImage` and `FileNotFoundError`, which name the file.
 
@@ -65,7 +64,7 @@ class MicroModel:
         >>> example = Example(image, [Region("car", Box(9, 9, 30, 30))])
         >>> model = fit([example], budget=Budget(steps=2))
         >>> model.state().settings["trainer"]
-        'tiny'
+        'forest+tiny'
         """
         from micro_models.fitting.storage import state_of
 

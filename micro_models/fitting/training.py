@@ -12,6 +12,7 @@ from micro_models.examples import Example, Picture, image_of
 from micro_models.fitting.album import Album, opened
 from micro_models.fitting.builtin import default_trainers
 from micro_models.fitting.calibrating import LEAST_RAW, calibrated_by
+from micro_models.fitting.committee import Committee, CommitteeTrainer
 from micro_models.fitting.course import Course, Stage
 from micro_models.fitting.enriched import EnrichedTrainer
 from micro_models.fitting.folds import folds
@@ -19,13 +20,13 @@ from micro_models.fitting.limits import Limits
 from micro_models.fitting.model import MicroModel
 from micro_models.fitting.report import Report, fingerprint, label_counts, versions
 from micro_models.fitting.storage import assembled
-from micro_models.fitting.trials import Trial, tried, winner
+from micro_models.fitting.trials import Trial, tried, winner, with_committee
 from micro_models.fitting.validation import HeldOut, precision_and_recall
 from micro_models.interface import Learned, Trainer
 from micro_models.regions import Image, Region
 
 # Shares of the budget. What the quick trainer does not use the last stage gets.
-_QUICK_TRIAL, _QUICK_FIT, _TRIALS = 0.08, 0.05, 0.32
+_QUICK_TRIAL, _QUICK_FIT, _TRIALS = 0.1, 0.12, 0.28
 # Of the time, for looking at this many unlabelled images with a new model to calibrate it.
 _LOOKING, _LOOKED_AT = 0.05, 40
 # A first model is worth showing if it is right more often than not.
@@ -64,11 +65,12 @@ def fit(
     """A model of the examples, within 10% of the budget, pictures' decoding and all included.
 
     Trainers (ours, or those given: the quick one first, the thorough one last) are tried on
-    held-out examples; the best trains on all of them, and its scores are calibrated by what it
-    found when they were held out. `unlabelled` are more pictures of the same project: they tell
-    what is usual in it. `on_better` gets the quick trainer's model as soon as it is ready, if it
-    is any good. The same examples, seed and budget of steps give the same model. `told` is called
-    from this thread at least twice a second or so; to cancel, raise from it.
+    held-out examples, alone and together; the best trains on all of them, and its scores are
+    calibrated by what it found when they were held out. `unlabelled` are more pictures of the same
+    project: they tell what is usual in it, and where the scores lie. `on_better` gets the quick
+    trainer's model as soon as it is ready, if it is any good. The same examples, seed, budget of
+    steps and threads of torch give the same model. `told` is called from this thread at least twice
+    a second or so; to cancel, raise from it.
 
     Errors: `ValueError` for examples without any region or of kinds that no trainer learns;
     `UnreadableImage` and `FileNotFoundError`, which name an example's file.
@@ -82,9 +84,10 @@ def fit(
     ('batman',)
     """
     _check(examples)
+    seed %= 2**63
     course = Course(budget, told)
     course.tell("reading pictures")
-    rng = np.random.default_rng(np.random.SeedSequence([seed % 2**63, 0]))
+    rng = np.random.default_rng(np.random.SeedSequence([seed, 0]))
     album = opened(examples, unlabelled, rng=rng)
     suited = _suited(default_trainers() if trainers is None else trainers, album)
     if options.copy_paste or options.pseudo_labels:
@@ -137,20 +140,18 @@ class _Training:
         self._limits = Limits.of([*map(_image, album.examples), *album.unlabelled])
         self._data = fingerprint(album.examples)
         self._trials: list[Trial] = []
+        self._early: Learned | None = None
 
     def run(self, on_better: OnBetter | None) -> MicroModel:
         *quick, thorough = self._trainers
-        for trainer in quick[:1]:
-            self._try(trainer, _QUICK_TRIAL)
-        if on_better is not None and self._trials:
-            self._show_early(on_better)
+        if quick:
+            self._try(quick[0], _QUICK_TRIAL)
+            self._fit_early(quick[0], on_better)
         for trainer in [*quick[1:], thorough]:
             self._try(trainer, _TRIALS / max(len(quick), 1))
+        self._trials = with_committee(self._trials)
         choice = self._choice()
-        kept = _LOOKING if self._album.unlabelled else 0.0
-        stage = self._course.last(choice.trainer.name, kept=kept)
-        learned = self._fit(choice.trainer, stage, self._seed)
-        return self._model(learned, choice)
+        return self._model(self._learned(choice.trainer), choice)
 
     def _try(self, trainer: Trainer, share: float) -> None:
         if not self._groups or self._course.late(share):
@@ -166,31 +167,46 @@ class _Training:
         )
         self._trials.append(trial)
 
-    def _show_early(self, on_better: OnBetter) -> None:
-        trial = self._trials[0]
-        if trial.quality.score < _GOOD_ENOUGH or self._course.late(_QUICK_FIT):
+    def _fit_early(self, trainer: Trainer, on_better: OnBetter | None) -> None:
+        """The quick trainer's model: to be shown, and perhaps all there will be."""
+        stage = self._course.stage(f"{trainer.name}, for now", _QUICK_FIT)
+        self._early = self._fit(trainer, stage)
+        if on_better is None or not self._trials or self._course.over:
             return
-        stage = self._course.stage(f"{trial.trainer.name}, for now", _QUICK_FIT)
-        learned = self._fit(trial.trainer, stage, self._seed)
-        on_better(self._model(learned, _Choice(trial.trainer, trial.held, "for now")))
+        trial = self._trials[0]
+        if trial.quality.score >= _GOOD_ENOUGH:
+            on_better(self._model(self._early, _Choice(trial.trainer, trial.held, "for now")))
 
-    def _fit(self, trainer: Trainer, stage: Stage, seed: int) -> Learned:
+    def _learned(self, trainer: Trainer) -> Learned:
+        """Trained on all examples with what is left of the budget."""
+        if self._early is not None and trainer is self._trainers[0]:
+            return self._early
+        if self._early is not None and isinstance(trainer, CommitteeTrainer):
+            return Committee(self._early, self._learned(trainer.second))
+        kept = _LOOKING if self._album.unlabelled else 0.0
+        return self._fit(trainer, self._course.last(trainer.name, kept=kept))
+
+    def _fit(self, trainer: Trainer, stage: Stage) -> Learned:
         album = self._album
         return trainer.fit(
             album.examples,
             budget=stage.budget,
-            seed=seed,
+            seed=self._seed,
             unlabelled=album.unlabelled,
             told=stage.told,
         )
 
     def _choice(self) -> _Choice:
-        if not self._trials:
-            reason = "a single example" if not self._groups else "too little time"
-            why = f"untried: {reason} leaves nothing to hold out"
-            return _Choice(self._trainers[-1], HeldOut((), ()), why)
-        best, why = winner(self._trials)
-        return _Choice(best.trainer, best.held, why)
+        thorough = self._trainers[-1]
+        was_tried = any(trial.trainer is thorough for trial in self._trials)
+        if was_tried or (self._trials and self._trials[0].quality.score >= _GOOD_ENOUGH):
+            best, why = winner(self._trials)
+            return _Choice(best.trainer, best.held, why)
+        reason = "too little time" if self._groups else "a single example"
+        why = f"untried: {reason} leaves nothing to hold out"
+        if self._early is not None:
+            thorough = CommitteeTrainer(self._trainers[0], thorough)
+        return _Choice(thorough, HeldOut(), why)
 
     def _model(self, learned: Learned, choice: _Choice) -> MicroModel:
         held = choice.held
@@ -242,7 +258,7 @@ def _image(example: Example) -> Image:
 
 def _notes(album: Album, choice: _Choice) -> Iterator[str]:
     if not choice.held.truth:
-        yield "its scores are the trainer's own: no example could be held out to calibrate them"
+        yield "its scores are rough: no example could be held out to calibrate them"
     if album.factor < 1:
         yield f"pictures were made {1 / album.factor:.1f} times smaller to fit in memory"
     if album.skipped:

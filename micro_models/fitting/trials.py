@@ -9,15 +9,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from micro_models.examples import Example
+from micro_models.fitting.committee import CommitteeTrainer
 from micro_models.fitting.course import Course
 from micro_models.fitting.report import TrialReport
-from micro_models.fitting.validation import HeldOut, Quality, cross_validated, quality
+from micro_models.fitting.validation import HeldOut, Quality, cross_validated, fused, quality
 from micro_models.interface import Learned, Trainer
 from micro_models.regions import Image
 
 # A trainer is trusted more than those before it unless it is worse by this much: it gets more time
 # for the model itself than for its trial, and the figures of few images are rough.
 MARGIN = 0.05
+# Who found less than this part of what another did is no help to it.
+_HELPS = 0.6
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def tried(
             told=stage.told,
         )
 
-    held = cross_validated(fit_part, examples, groups)
+    held = cross_validated(fit_part, examples, groups, is_late=lambda: course.over)
     return Trial(trainer, held, quality(held), len(groups), time.monotonic() - began)
 
 
@@ -79,6 +82,21 @@ def derived(seed: int, number: int) -> int:
     (True, False)
     """
     return int(np.random.SeedSequence([seed % 2**63, number]).generate_state(1)[0])
+
+
+def with_committee(trials: Sequence[Trial]) -> list[Trial]:
+    """The trials and, if the first and the last are both of use, that of both together."""
+    if len(trials) < 2 or not _help_each_other(trials[0], trials[-1]):
+        return list(trials)
+    first, last = trials[0], trials[-1]
+    held = fused(first.held, last.held)
+    trainer = CommitteeTrainer(first.trainer, last.trainer)
+    return [*trials, Trial(trainer, held, quality(held), last.folds, 0.0)]
+
+
+def _help_each_other(one: Trial, other: Trial) -> bool:
+    low, high = sorted((one.quality.score, other.quality.score))
+    return one.held.truth == other.held.truth and low > _HELPS * high
 
 
 def winner(trials: Sequence[Trial]) -> tuple[Trial, str]:
@@ -93,7 +111,7 @@ def winner(trials: Sequence[Trial]) -> tuple[Trial, str]:
     rivals = ", ".join(f"{one.trainer.name}'s {one.quality.score:.3f}" for one in others)
     if any(one.quality.score > best.quality.score for one in others):
         return best, (
-            f"held-out quality {best.quality.score:.3f} against {rivals}: near enough for the "
-            "trainer that gains from the rest of the time"
+            f"held-out quality {best.quality.score:.3f} against {rivals}: near enough for who "
+            "gains from the rest of the time"
         )
     return best, f"the best held-out quality: {best.quality.score:.3f} against {rivals}"

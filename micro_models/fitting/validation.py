@@ -12,6 +12,7 @@ from micro_models.evaluation.classes import accuracy
 from micro_models.evaluation.matching import match
 from micro_models.examples import Example, image_of
 from micro_models.fitting.calibrating import calibrated_by
+from micro_models.fitting.committee import together
 from micro_models.fitting.folds import held_out
 from micro_models.interface import Learned
 from micro_models.regions import Region, WholeImage
@@ -42,30 +43,48 @@ class Quality:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What was found in held-out images, with raw scores, and what is there; lists per image."""
+    """What was found in held-out images, with raw scores, and what is there; lists per image.
 
-    found: tuple[Regions, ...]
-    truth: tuple[Regions, ...]
+    `fold`: which model found it; those of a fold were held out together.
+    """
+
+    found: tuple[Regions, ...] = ()
+    truth: tuple[Regions, ...] = ()
+    fold: tuple[int, ...] = ()
 
 
 def cross_validated(
-    fit_part: FitPart, examples: Sequence[Example], groups: Sequence[Sequence[int]]
+    fit_part: FitPart,
+    examples: Sequence[Example],
+    groups: Sequence[Sequence[int]],
+    *,
+    is_late: Callable[[], bool] = lambda: False,
 ) -> HeldOut:
     """Train without each group of examples in turn, and look at the group.
 
-    Errors: whatever `fit_part` raises.
+    Once it `is_late` one image of each group is looked at, no more. Errors: what `fit_part` raises.
     """
     found: list[Regions] = []
     truth: list[Regions] = []
+    fold: list[int] = []
     for number, group in enumerate(groups):
         rest = [one for index, one in enumerate(examples) if index not in set(group)]
         model = fit_part(rest, number)
         for index in held_out(group):
+            if fold.count(number) and is_late():
+                break
             example = examples[index]
             answer = model.detect([image_of(example.picture)], min_score=_LEAST)[0]
             found.append(tuple(answer))
             truth.append(example.regions)
-    return HeldOut(tuple(found), tuple(truth))
+            fold.append(number)
+    return HeldOut(tuple(found), tuple(truth), tuple(fold))
+
+
+def fused(first: HeldOut, second: HeldOut) -> HeldOut:
+    """What two models that were held out from the same images find together."""
+    found = [tuple(together(a, b)) for a, b in zip(first.found, second.found, strict=True)]
+    return HeldOut(tuple(found), second.truth, second.fold)
 
 
 def quality(held: HeldOut) -> Quality:
@@ -96,20 +115,22 @@ def precision_and_recall(
 ) -> tuple[float, float] | None:
     """(precision, recall) 0..1 of what has a calibrated score of `min_score`; None if untried.
 
-    Each image is calibrated by the others, so that none is its own proof.
+    Each fold is calibrated by the others, so that none is its own proof.
     """
-    if not held.truth:
-        return None
     hits = found = 0
-    for at, truth in enumerate(held.truth):
-        others = [n for n in range(len(held.truth)) if n != at]
+    for number in sorted(set(held.fold)):
+        ours = [at for at, fold in enumerate(held.fold) if fold == number]
+        others = [at for at, fold in enumerate(held.fold) if fold != number]
         calibration = calibrated_by(
             [held.found[n] for n in others], [held.truth[n] for n in others], examples, unlabelled
         )
-        told = calibration.calibrated(held.found[at])
-        kept = [region for region in told if region.score >= min_score]
-        hits += len(match(kept, truth).pairs)
-        found += len(kept)
+        for at in ours:
+            told = calibration.calibrated(held.found[at])
+            kept = [region for region in told if region.score >= min_score]
+            hits += len(match(kept, held.truth[at]).pairs)
+            found += len(kept)
+    if not held.truth:
+        return None
     return hits / max(found, 1), hits / max(sum(map(len, held.truth)), 1)
 
 

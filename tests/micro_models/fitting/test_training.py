@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from micro_models import Box, Budget, Example, Image, MicroModel, Progress, Region, fit
+from micro_models import Box, Budget, Example, Image, MicroModel, Progress, Region, fit, load
 from micro_models.pictures import UnreadableImage
 from micro_models.regions import Polygon
 from tests.micro_models.fitting.colour_trainer import ColourModel, ColourTrainer, scene, scenes
@@ -37,9 +37,15 @@ def test_the_better_trainer_wins_and_the_report_says_so() -> None:
     assert "blind" in report.why
 
 
-def test_of_equal_trainers_the_later_wins() -> None:
+def test_equal_trainers_answer_together(tmp_path: Path) -> None:
     trainers = [ColourTrainer("quick"), ColourTrainer("thorough")]
-    assert fit(scenes(4), budget=STEPS, trainers=trainers).report.winner == "thorough"
+    model = fit(scenes(4), budget=STEPS, trainers=trainers)
+    assert model.report.winner == "quick+thorough"
+    picture = scene(40, 30, grain=99).picture
+    model.save(tmp_path)
+    loaded = load(tmp_path, trainers=trainers)
+    assert loaded.detect([picture]) == model.detect([picture])
+    assert [one.shape for one in loaded.detect([picture])[0]] == [Box(40, 30, 56, 46)]
 
 
 def test_the_budget_is_shared_and_the_model_gets_most() -> None:
@@ -68,7 +74,7 @@ def test_an_early_model_is_shown_if_it_is_good() -> None:
     trainers = [ColourTrainer("quick"), ColourTrainer("thorough")]
     final = fit(scenes(5), budget=STEPS, trainers=trainers, on_better=shown.append)
     assert [model.trainer for model in shown] == ["quick"]
-    assert final.trainer == "thorough"
+    assert final.trainer == "quick+thorough"
     assert shown[0].detect([scene(10, 10).picture])[0][0].score > 0.5
     bad = [ColourTrainer("quick", confidence=0.0), ColourTrainer("thorough")]
     fit(scenes(5), budget=STEPS, trainers=bad, on_better=shown.append)
