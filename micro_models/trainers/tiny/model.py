@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from micro_models.interface import ModelFileError, State
-from micro_models.regions import Image, Region, WholeImage
-from micro_models.trainers.tiny.alone import doubted
+from micro_models.regions import Image, Region
 from micro_models.trainers.tiny.decode import decode
 from micro_models.trainers.tiny.inference import Inference
 from micro_models.trainers.tiny.layout import MULTIPLE, POOLED, STRIDE, shapes
@@ -30,15 +29,11 @@ class TinyModel:
     """Answers of one trained network; never changes, safe to call from many threads.
 
     `scale`: pixels that the network sees for one of the image's. `arrays` as `layout.shapes` tells.
-    `alone`: labels that were never seen twice in one image, see `alone.alone`.
     """
 
-    def __init__(
-        self, spec: Spec, arrays: Arrays, *, scale: float, alone: Mapping[str, int]
-    ) -> None:
-        self._spec, self._arrays, self._scale = spec, dict(arrays), scale
-        self._alone = dict(alone)
-        self._run = Inference(spec.heads, arrays, exclusive=spec.exclusive)
+    def __init__(self, spec: Spec, arrays: Arrays, *, scale: float) -> None:
+        self._spec, self._arrays, self._scale = spec, _copied(arrays), scale
+        self._run = Inference(spec.heads, self._arrays, exclusive=spec.exclusive)
 
     @property
     def labels(self) -> Sequence[str]:
@@ -51,13 +46,8 @@ class TinyModel:
 
     def state(self) -> State:
         """All of it, for `restored`."""
-        settings = {
-            "format": _FORMAT,
-            "spec": self._spec.to_json(),
-            "scale": self._scale,
-            "alone": self._alone,
-        }
-        return State(settings, self._arrays)
+        settings = {"format": _FORMAT, "spec": self._spec.to_json(), "scale": self._scale}
+        return State(settings, _copied(self._arrays))
 
     def _detect(self, image: Image, min_score: float) -> list[Region]:
         outputs: dict[str, NDArray[np.float32]] = {}
@@ -68,7 +58,7 @@ class TinyModel:
             outputs = self._dense(seen)
         if self._spec.classes:
             outputs["classes"] = self._run(view(image.pixels)[None])["classes"][0]
-        found = decode(
+        return decode(
             outputs,
             self._spec,
             width_px=width_px,
@@ -77,7 +67,6 @@ class TinyModel:
             stride=STRIDE,
             min_score=min_score,
         )
-        return [one for one in doubted(found, self._alone) if _is_told(one, min_score)]
 
     def _dense(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         """By dense head (channels, h / 4, w / 4); large images in tiles that are put together."""
@@ -98,8 +87,9 @@ class TinyModel:
         return whole
 
 
-def _is_told(region: Region, min_score: float) -> bool:
-    return region.score >= min_score or isinstance(region.shape, WholeImage)
+def _copied(arrays: Arrays) -> dict[str, NDArray[np.float32]]:
+    """What others hold may be written to; a model never changes."""
+    return {name: array.copy() for name, array in arrays.items()}
 
 
 def _put(whole: NDArray[np.float32], tile: NDArray[np.float32], row: int, column: int) -> None:
@@ -122,20 +112,12 @@ def restored(state: State) -> TinyModel:
     scale = settings.get("scale")
     if not isinstance(scale, int | float) or isinstance(scale, bool) or not 0 < scale <= 16:
         raise _broken(f"a scale is within 0..16, not {scale!r}")
-    alone = settings.get("alone")
-    if not isinstance(alone, dict) or not all(_is_count(*item) for item in alone.items()):
-        raise _broken(f"how often a label was alone cannot be {alone!r}")
     wanted = shapes(spec.heads)
     if set(state.arrays) != set(wanted):
         raise _broken(f"it has other arrays: {sorted(set(state.arrays) ^ set(wanted))[:5]}")
     for name, shape in wanted.items():
         _check(name, state.arrays[name], shape)
-    return TinyModel(spec, state.arrays, scale=float(scale), alone=alone)
-
-
-def _is_count(label: Any, times: Any) -> bool:
-    is_whole = isinstance(times, int) and not isinstance(times, bool)
-    return isinstance(label, str) and is_whole and 0 <= times <= 1_000_000_000
+    return TinyModel(spec, state.arrays, scale=float(scale))
 
 
 def _check(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:

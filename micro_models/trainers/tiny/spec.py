@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -17,10 +16,11 @@ from micro_models.regions import (
     Mask,
     Point,
     Polygon,
-    Region,
     RotatedBox,
     Shape,
+    WholeImage,
 )
+from micro_models.tasks import Answer, answers_of, exclusive
 
 _MOST_LABELS = 65536
 _MOST_POINTS = 65536
@@ -41,7 +41,7 @@ class Kind(StrEnum):
 
 TURNED = frozenset({Kind.ROTATED, Kind.ELLIPSE})
 OUTLINED = frozenset({Kind.POLYGON, Kind.MASK})
-_KINDS: Mapping[type[Any], Kind] = {
+_KINDS: Mapping[type[Shape], Kind] = {
     Box: Kind.BOX,
     RotatedBox: Kind.ROTATED,
     Ellipse: Kind.ELLIPSE,
@@ -50,15 +50,6 @@ _KINDS: Mapping[type[Any], Kind] = {
     Point: Kind.POINT,
     Keypoints: Kind.KEYPOINTS,
 }
-
-
-def kind_of(shape: Shape) -> Kind | None:
-    """The kind of a shape; None for the whole image.
-
-    >>> kind_of(Point(3, 4))
-    <Kind.POINT: 'point'>
-    """
-    return _KINDS.get(type(shape))
 
 
 @dataclass(frozen=True)
@@ -95,18 +86,13 @@ class Spec:
         (('car', 'night'), {'heat': 1, 'sides': 4, 'classes': 1})
         """
         examples = list(examples)
-        kinds = _kinds([region for example in examples for region in example.regions])
-        classes = {label for label, (kind, _) in kinds.items() if kind is None}
-        shown = [{region.label for region in one.regions} & classes for one in examples]
+        answers = answers_of(examples)
+        classes = tuple(one.label for one in answers if one.shape is WholeImage)
         counts = [sum(region.label not in classes for region in one.regions) for one in examples]
         return Spec(
-            tuple(
-                Located(label, kind, points)
-                for label, (kind, points) in sorted(kinds.items())
-                if kind is not None
-            ),
-            tuple(sorted(classes)),
-            exclusive=bool(classes) and all(len(labels) == 1 for labels in shown if labels),
+            tuple(_of(one) for one in answers if one.shape is not WholeImage),
+            classes,
+            exclusive=bool(classes) and exclusive(examples),
             most_objects=max(counts, default=0),
         )
 
@@ -187,15 +173,11 @@ class Spec:
         return Spec(located, classes, exclusive=stored["exclusive"], most_objects=most)
 
 
-def _kinds(regions: Sequence[Region]) -> dict[str, tuple[Kind | None, int]]:
-    """By label the kind and number of key points that most of its regions have."""
-    seen: dict[str, Counter[tuple[Kind | None, int]]] = {}
-    for region in regions:
-        points = len(region.shape.points) if isinstance(region.shape, Keypoints) else 0
-        kind = kind_of(region.shape)
-        kind = Kind.BOX if kind is Kind.KEYPOINTS and not points else kind
-        seen.setdefault(region.label, Counter())[kind, points] += 1
-    return {label: counter.most_common(1)[0][0] for label, counter in seen.items()}
+def _of(answer: Answer) -> Located:
+    kind = _KINDS[answer.shape]
+    # A skeleton of no points says at most where it is.
+    bare = kind is Kind.KEYPOINTS and not answer.points
+    return Located(answer.label, Kind.BOX if bare else kind, answer.points)
 
 
 def _located(stored: Any) -> Located:

@@ -42,10 +42,11 @@ class TinyTrainer:
         The same seed, examples and budget of steps give the same model. To cancel, raise in `told`.
         """
         del unlabelled
+        clock = budget.start()
         # torch takes a second to import, and who only detects needs it not.
         from micro_models.trainers.tiny.training import train
 
-        return train(examples, recipe=self._recipe, clock=budget.start(), seed=seed, told=told)
+        return train(examples, recipe=self._recipe, clock=clock, seed=seed, told=told)
 
     def restore(self, state: State) -> TinyModel:
         """The same model again.

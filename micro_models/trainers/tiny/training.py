@@ -11,7 +11,6 @@ import torch
 
 from micro_models.budget import Clock, Progress, Told
 from micro_models.examples import Example, image_of
-from micro_models.trainers.tiny.alone import alone
 from micro_models.trainers.tiny.losses import total
 from micro_models.trainers.tiny.model import TinyModel
 from micro_models.trainers.tiny.network import Network
@@ -44,7 +43,7 @@ def train(
     if spec.labels:
         rng = np.random.default_rng(seed)
         _run(network, sampler, rng, recipe=recipe, clock=clock, told=told)
-    return TinyModel(spec, network.arrays(), scale=scale, alone=alone(examples))
+    return TinyModel(spec, network.arrays(), scale=scale)
 
 
 def _run(

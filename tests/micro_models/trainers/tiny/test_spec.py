@@ -61,20 +61,30 @@ def test_a_label_has_the_kind_of_most_of_its_regions():
     box, mask = Region("a", Box(0, 0, 1, 1)), Region("a", FULL)
     assert spec_of([box, mask], [mask]).located == (Located("a", Kind.MASK),)
     assert spec_of([box, box, mask]).located == (Located("a", Kind.BOX),)
+    day = Region("a", WholeImage())
+    assert spec_of([day, box]).located == (Located("a", Kind.BOX),)
+    assert spec_of([day, day, box]).classes == ("a",)
     three, four = Region("b", bones(3)), Region("b", bones(4))
     assert spec_of([three], [four, four]).located == (Located("b", Kind.KEYPOINTS, 4),)
+
+
+def test_one_class_that_is_there_or_not_excludes_nothing():
+    day = Region("day", WholeImage())
+    assert not spec_of([day], []).exclusive
+    assert not spec_of([day], [day]).exclusive
 
 
 @pytest.mark.parametrize(
     ("shown", "exclusive"),
     [
         ([["ant"], ["bee"]], True),
-        ([["ant"], [], ["bee"]], True),
+        # An image of none is an example of an image of none.
+        ([["ant"], [], ["bee"]], False),
         ([["ant", "bee"], ["bee"]], False),
         ([["ant", "bee"]], False),
     ],
 )
-def test_classes_are_exclusive_if_no_example_has_two(shown: list[list[str]], exclusive: bool):
+def test_classes_are_exclusive_if_every_example_has_one(shown: list[list[str]], exclusive: bool):
     spec = spec_of(*([Region(label, WholeImage()) for label in labels] for labels in shown))
     assert spec.classes == ("ant", "bee")
     assert spec.exclusive is exclusive
