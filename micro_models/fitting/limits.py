@@ -16,6 +16,8 @@ from micro_models.regions import Image
 LEAST_REACH = 0.7
 # How much farther than its own images are from each other a new one may be, for there are few.
 GENEROSITY = 1.3
+# An image farther from all others than this many times the median is odd: it widens nothing.
+_ODD = 2.0
 # Where all trust is gone, in reaches.
 _END = 1.5
 # More descriptions than this tell nothing new.
@@ -26,7 +28,8 @@ _MOST = 200
 class Limits:
     """Descriptions (m, d) float32 of the images a model was made of, and how far it may go.
 
-    An image is known within `reach` of one of them, and wholly strange at half as far again.
+    An image is known within `reach` of one of them, and wholly strange at half as far again. An odd
+    image among them (a black frame) is known, too, but does not make strange ones known.
     """
 
     descriptions: NDArray[np.float32]
@@ -55,9 +58,11 @@ class Limits:
 
 
 def _reach(descriptions: NDArray[np.float32]) -> float:
-    """From how far each image is from the nearest other."""
+    """From how far each image is from the nearest other, odd ones left out."""
     if len(descriptions) < 2:
         return LEAST_REACH
     between = apart(descriptions, descriptions)
     np.fill_diagonal(between, np.inf)
-    return max(GENEROSITY * float(between.min(axis=1).max()), LEAST_REACH)
+    nearest = between.min(axis=1)
+    usual = min(float(nearest.max()), _ODD * float(np.median(nearest)))
+    return max(GENEROSITY * usual, LEAST_REACH)
