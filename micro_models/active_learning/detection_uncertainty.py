@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from micro_models.active_learning.certainty import threshold_certainty
-from micro_models.active_learning.margin import margin
+from micro_models.active_learning.certainty import margin_certainty, threshold_certainty
 from micro_models.regions import Region, WholeImage
 
 # Something missing is a suspicion, an object near the threshold is a fact: this much less.
@@ -13,13 +12,18 @@ MISSING_WEIGHT = 0.5
 
 
 def detection_uncertainty(
-    found: Sequence[Region], *, threshold: float = 0.5, expected: float = 0.0
+    found: Sequence[Region],
+    *,
+    threshold: float = 0.5,
+    expected: float = 0.0,
+    exclusive: bool = False,
 ) -> float:
     """Regions of one image -> 0..1, higher = less sure: the decision most worth a look.
 
-    The greatest of: how close an object's score is to the threshold that shows or hides it (near
-    misses below it too: they are what was perhaps missed); the margin between classes of the whole
-    image; and half the share of the objects `expected` in an image that is missing in it, see
+    The greatest of: how close a score is to the threshold that shows or hides an object or a class
+    (near misses below it too: they are what was perhaps missed); where classes of the whole image
+    are `exclusive` (see `tasks.exclusive`) their margin instead, and 1 if none was found, for one
+    is right; and half the share of the objects `expected` in an image that is missing in it, see
     `missing_suspicion`. `found` has to hold candidates below the threshold.
     Source: C.-A. Brust et al., Active Learning for Deep Object Detection (2019).
 
@@ -28,12 +32,12 @@ def detection_uncertainty(
     >>> round(detection_uncertainty(found), 3), detection_uncertainty([], expected=2)
     (0.8, 0.5)
     """
-    objects = [region.score for region in found if not isinstance(region.shape, WholeImage)]
     classes = [region.score for region in found if isinstance(region.shape, WholeImage)]
-    unsure = 1.0 - threshold_certainty(objects, threshold=threshold)
-    if classes:
-        unsure = max(unsure, float(margin([classes])[0]))
-    return max(unsure, MISSING_WEIGHT * missing_suspicion(found, expected=expected))
+    objects = [region.score for region in found if not isinstance(region.shape, WholeImage)]
+    sure = threshold_certainty(objects if exclusive else objects + classes, threshold=threshold)
+    if exclusive:
+        sure = min(sure, margin_certainty(classes))
+    return max(1.0 - sure, MISSING_WEIGHT * missing_suspicion(found, expected=expected))
 
 
 def missing_suspicion(found: Sequence[Region], *, expected: float) -> float:

@@ -17,6 +17,14 @@ def box(x: float, score: float = 1.0, label: str = "car") -> Region:
     return Region(label, Box(x, 0, x + 10, 10), score)
 
 
+def ant(score: float) -> Region:
+    return Region("ant", WholeImage(), score)
+
+
+def bee(score: float) -> Region:
+    return Region("bee", WholeImage(), score)
+
+
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
     [
@@ -52,15 +60,33 @@ def test_a_committee_of_three_is_the_mean_of_its_pairs() -> None:
         ([box(0), box(50, 0.375)], 1.0, 0.5),  # a near miss beside an object
         ([box(0), box(50, 0.1)], 1.0, 0.0),
         ([box(0)], 4.0, 0.375),
-        ([Region("ant", WholeImage(), 0.6), Region("bee", WholeImage(), 0.4)], 0.0, 0.8),
-        ([Region("ant", WholeImage(), 0.6), Region("bee", WholeImage(), 0.4)], 1.0, 0.8),
-        ([box(0, 0.75), Region("ant", WholeImage(), 0.9)], 0.0, 0.5),
+        ([ant(0.6), bee(0.4)], 1.0, 0.8),
+        ([ant(0.99), bee(0.98)], 0.0, 0.04),  # both are there
+        ([ant(0.01)], 0.0, 0.0),  # it is not there
+        ([box(0, 0.75), ant(0.9)], 0.0, 0.5),
     ],
 )
 def test_the_decision_most_worth_a_look(
     found: list[Region], expected: float, uncertainty: float
 ) -> None:
     assert detection_uncertainty(found, expected=expected) == pytest.approx(uncertainty)
+
+
+@pytest.mark.parametrize(
+    ("found", "uncertainty"),
+    [
+        ([ant(0.6), bee(0.4)], 0.8),
+        ([ant(0.9), bee(0.1)], 0.2),
+        ([ant(0.99)], 0.01),
+        ([], 1.0),  # one of the classes is right: the model did not dare
+        ([box(0), ant(0.9), bee(0.1)], 0.2),
+        ([box(0, 0.5), ant(1.0)], 1.0),
+    ],
+)
+def test_of_classes_that_exclude_each_other_one_is_right(
+    found: list[Region], uncertainty: float
+) -> None:
+    assert detection_uncertainty(found, exclusive=True) == pytest.approx(uncertainty)
 
 
 def test_more_found_than_expected_is_nothing_missing() -> None:
