@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
@@ -30,6 +31,10 @@ from micro_models.trainers.tiny.targets import Targets, encode
 _LARGE = 0.7
 # Regions of an image with more are left out where a crop is far from them.
 _FEW = 16
+# OpenCV moves no images that are longer.
+_LONGEST_PX = 30_000
+# So many pixels tell the colours of all.
+_MOST_COLORS = 1_000_000
 _NAMES = tuple(field.name for field in fields(Targets))
 
 
@@ -45,13 +50,15 @@ class Batch:
 class _Scene:
     """A labelled image at the size it is drawn from; `boxes` (n, 4) around its `regions`.
 
-    `by_label`: of each label in it the indices of its regions.
+    `zoom`: what it is still to be enlarged by. `by_label`: of each label in it the indices of its
+    regions.
     """
 
     image: Image
+    zoom: float
     regions: tuple[Region, ...]
     boxes: Floats
-    by_label: tuple[NDArray[np.intp], ...]
+    by_label: Mapping[str, NDArray[np.intp]]
     whole: NDArray[np.uint8]
     classes: tuple[Region, ...]
 
@@ -66,18 +73,15 @@ class Sampler:
         self, examples: Sequence[Example], spec: Spec, *, scale: float, recipe: Recipe
     ) -> None:
         self.spec, self._recipe, self._policy = spec, recipe, Policy.of(examples)
-        # Shrunk once; enlarging is left to the crops, since it would cost memory.
-        shrunk = min(scale, 1.0)
-        self._zoom = scale / shrunk
-        self._scenes = [_scene(example, shrunk) for example in examples]
+        self._scenes = [_scene(example, scale) for example in examples]
+        labels = sorted(set().union(*(one.by_label for one in self._scenes)))
+        self._showing = [[one for one in self._scenes if label in one.by_label] for label in labels]
+        self._labels = labels
         seen = [one.image.pixels if spec.located else one.whole for one in self._scenes]
-        colors = np.concatenate([pixels.reshape(-1, 3)[::3] for pixels in seen])
-        self.mean: Floats = colors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        self.std: Floats = np.maximum(colors.std(axis=0, dtype=np.float64), 10).astype(np.float32)
-        sides = np.concatenate([_sides(one.boxes) for one in self._scenes])
-        typical_px = float(np.median(sides)) if len(sides) else 24.0
-        self.half_side = max(typical_px * self._zoom / 2 / STRIDE, 0.25)
-        is_large = _largest_px(self._scenes) * self._zoom > _LARGE * recipe.crop_px
+        self.mean, self.std = _colors(seen)
+        sides = np.concatenate([_sides(one.boxes) * one.zoom for one in self._scenes])
+        self.half_side = max(float(np.median(sides)) / 2 / STRIDE if len(sides) else 3.0, 0.25)
+        is_large = _largest_px(self._scenes) > _LARGE * recipe.crop_px
         self._side_px = recipe.large_crop_px if is_large else recipe.crop_px
         self._count = recipe.large_batch if is_large else recipe.batch
 
@@ -94,22 +98,19 @@ class Sampler:
 
     def _crop(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Targets]:
         side = self._side_px
-        scene = self._scenes[rng.integers(len(self._scenes))]
-        turn = random_affine(rng, self._policy) * self._zoom
-        if len(scene.boxes) and rng.random() < self._recipe.object_share:
-            # Rare labels are looked at as often as frequent ones.
-            of_label = scene.by_label[rng.integers(len(scene.by_label))]
-            box = scene.boxes[of_label[rng.integers(len(of_label))]].astype(np.float64)
+        if self._labels and rng.random() < self._recipe.object_share:
+            scene, box = self._object(rng)
             center = (box[:2] + box[2:]) / 2
             # Small objects may lie anywhere, of large ones most should be seen.
-            size = (box[2:] - box[:2]) * self._zoom / side
+            size = (box[2:] - box[:2]) * scene.zoom / side
             margin = (size / 2 - 0.15).clip(0.05, 0.5)
             place = side * rng.uniform(margin, 1 - margin)
         else:
-            center = _anywhere(rng, scene.image, side / self._zoom)
+            scene = self._scenes[rng.integers(len(self._scenes))]
+            center = _anywhere(rng, scene.image, side / scene.zoom)
             place = np.full(2, side / 2)
-        matrix = about(turn, center, place)
-        regions = _near(scene, center, 2 * side / self._zoom)
+        matrix = about(random_affine(rng, self._policy) * scene.zoom, center, place)
+        regions = _near(scene, center, 2 * side / scene.zoom)
         image, moved = warp(scene.image, regions, matrix, (side, side))
         return photometric(image.pixels, rng), encode(
             moved.regions,
@@ -119,6 +120,16 @@ class Sampler:
             stride=STRIDE,
             ignored=moved.ignored,
         )
+
+    def _object(self, rng: np.random.Generator) -> tuple[_Scene, NDArray[np.float64]]:
+        """A scene and the box of an object in it.
+
+        Rare labels are looked at as often as frequent ones, however many scenes show neither.
+        """
+        which = rng.integers(len(self._labels))
+        scene = self._showing[which][rng.integers(len(self._showing[which]))]
+        of_label = scene.by_label[self._labels[which]]
+        return scene, scene.boxes[of_label[rng.integers(len(of_label))]].astype(np.float64)
 
     def _whole(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Targets]:
         scene = self._scenes[rng.integers(len(self._scenes))]
@@ -130,8 +141,10 @@ class Sampler:
         return photometric(image.pixels, rng), targets
 
 
-def _scene(example: Example, shrunk: float) -> _Scene:
+def _scene(example: Example, scale: float) -> _Scene:
     image = image_of(example.picture)
+    # Shrunk once; enlarging is left to the crops, since it would cost memory.
+    shrunk = min(scale, 1.0, _LONGEST_PX / max(image.width_px, image.height_px))
     pixels = resized(image.pixels, scale=shrunk)
     size_px = (pixels.shape[1], pixels.shape[0])
     exact = np.array(size_px) / (image.width_px, image.height_px)
@@ -141,19 +154,27 @@ def _scene(example: Example, shrunk: float) -> _Scene:
     regions = move(
         [_trimmed(one, image) for one in outlined(located)], matrix, size_px, least_inside=0.0
     ).regions
-    boxes = [bounds(region.shape) for region in regions]
-    edges = np.array([(box.x0, box.y0, box.x1, box.y1) for box in boxes], np.float32)
+    around = [bounds(region.shape) for region in regions]
+    edges = np.array([(box.x0, box.y0, box.x1, box.y1) for box in around], np.float32)
     labels = np.array([region.label for region in regions])
-    by_label = tuple(np.flatnonzero(labels == label) for label in sorted(set(labels.tolist())))
-    whole = view(image.pixels)
-    return _Scene(Image(pixels), regions, edges.reshape(-1, 4), by_label, whole, classes)
+    by_label = {label: np.flatnonzero(labels == label) for label in set(labels.tolist())}
+    whole, boxes = view(image.pixels), edges.reshape(-1, 4)
+    return _Scene(Image(pixels), scale / shrunk, regions, boxes, by_label, whole, classes)
+
+
+def _colors(images: Sequence[NDArray[np.uint8]]) -> tuple[Floats, Floats]:
+    """(3,) mean and (3,) standard deviation of a sample of the pixels."""
+    step = math.ceil((sum(one.size for one in images) / 3 / _MOST_COLORS) ** 0.5)
+    colors = np.concatenate([one[::step, ::step].reshape(-1, 3) for one in images])
+    mean, std = colors.mean(axis=0, dtype=np.float64), colors.std(axis=0, dtype=np.float64)
+    return mean.astype(np.float32), np.maximum(std, 10).astype(np.float32)
 
 
 def _largest_px(scenes: Sequence[_Scene]) -> float:
-    """The longer side of a typical object of the label with the largest; 0 without any."""
+    """The longer side, as the network sees it, of the label with the largest objects; or 0."""
     sizes: dict[str, list[float]] = {}
     for scene in scenes:
-        longer = (scene.boxes[:, 2:] - scene.boxes[:, :2]).max(axis=1, initial=0)
+        longer = (scene.boxes[:, 2:] - scene.boxes[:, :2]).max(axis=1, initial=0) * scene.zoom
         for region, size in zip(scene.regions, longer.tolist(), strict=True):
             sizes.setdefault(region.label, []).append(size)
     return max((float(np.median(some)) for some in sizes.values()), default=0.0)

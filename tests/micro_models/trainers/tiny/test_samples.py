@@ -5,6 +5,7 @@ import pytest
 
 from micro_models.examples import Example
 from micro_models.regions import Box, Image, Region, WholeImage
+from micro_models.trainers.tiny import samples
 from micro_models.trainers.tiny.recipe import Recipe
 from micro_models.trainers.tiny.samples import Sampler
 from micro_models.trainers.tiny.spec import Spec
@@ -67,3 +68,36 @@ def test_grey_and_one_pixel_images_can_be_drawn():
     drawn = sampler(examples, scale=2.0)
     assert drawn.batch(np.random.default_rng(0)).images.shape == (8, 128, 128, 3)
     assert (drawn.std > 0).all()
+
+
+def test_pictures_without_objects_do_not_crowd_out_the_others():
+    empty = [Example(one.picture) for one in squares(40, seed=1)]
+    drawn = sampler([*squares(2), *empty], object_share=0.5, batch=60)
+    heat = drawn.batch(np.random.default_rng(0)).targets["heat"]
+    assert (heat == 1).any(axis=(1, 2, 3)).mean() > 0.3
+
+
+def test_rare_labels_are_looked_at_as_often_as_frequent_ones():
+    frequent = squares(20)
+    rare = [Example(one.picture, [Region("rare", one.regions[0].shape)]) for one in squares(1)]
+    drawn = sampler([*frequent, *rare], object_share=1.0, batch=60)
+    heat = drawn.batch(np.random.default_rng(0)).targets["heat"]
+    assert (heat == 1).any(axis=(2, 3)).mean(axis=0) == pytest.approx([0.5, 0.5], abs=0.15)
+
+
+@pytest.mark.parametrize("size", [(40_000, 3), (3, 40_000)])
+def test_pictures_may_be_longer_than_opencv_moves(size):
+    pixels = np.zeros((size[1], size[0], 3), np.uint8)
+    drawn = sampler([Example(Image(pixels), [Region("dot", Box(0, 0, 3, 3))])], object_share=1.0)
+    assert (drawn.batch(np.random.default_rng(0)).targets["heat"] == 1).any()
+
+
+def test_a_sample_of_the_pixels_tells_the_colours(monkeypatch):
+    rows, columns = np.indices((90, 120))
+    picture = Image(np.stack([rows, columns, rows + columns], axis=2).astype(np.uint8))
+    every = sampler([Example(picture, [Region("dot", Box(0, 0, 9, 9))])])
+    monkeypatch.setattr(samples, "_MOST_COLORS", 500)
+    some = sampler([Example(picture, [Region("dot", Box(0, 0, 9, 9))])])
+    assert not np.array_equal(some.mean, every.mean)
+    assert some.mean == pytest.approx(every.mean, abs=5)
+    assert some.std == pytest.approx(every.std, abs=3)

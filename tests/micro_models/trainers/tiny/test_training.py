@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -157,3 +159,13 @@ def changed(state, *, arrays=None, **settings):
 def test_a_state_that_does_not_fit_together_is_refused(learnt, change, reason):
     with pytest.raises(ModelFileError, match=reason):
         TinyTrainer().restore(changed(learnt.state(), **change))
+
+
+def test_the_first_import_of_torch_is_within_the_budget(monkeypatch):
+    class Slow:
+        def __getattr__(self, name):
+            time.sleep(0.05)
+            return lambda *args, clock, **more: clock.seconds
+
+    monkeypatch.setitem(sys.modules, "micro_models.trainers.tiny.training", Slow())
+    assert TinyTrainer().fit(squares(1), budget=Budget(seconds=9), seed=0) >= 0.05
