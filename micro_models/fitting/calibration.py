@@ -17,6 +17,8 @@ from micro_models.regions import Region, WholeImage
 Values = NDArray[np.float64]
 
 _EDGE = 1e-6
+# What no training gives, and what cannot be computed with.
+_STEEPEST = 1e6
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Calibration:
             most = {str(label): int(count) for label, count in stored["most"].items()}
             located, classes = (_curve(stored[name]) for name in ("located", "classes"))
             return cls(located, classes, most, bool(stored["exclusive"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ModelFileError(
                 "the model's calibration is damaged; train it again, or copy the folder again"
             ) from error
@@ -113,7 +115,7 @@ def _curve(stored: Any) -> Curve:
     labels = {str(label): float(bias) for label, bias in stored["labels"].items()}
     curve = Curve(float(stored["slope"]), float(stored["bias"]), float(stored["crowd"]), labels)
     numbers = [curve.slope, curve.bias, curve.crowd, *labels.values()]
-    if not all(math.isfinite(one) for one in numbers) or curve.slope <= 0:
+    if not all(abs(one) <= _STEEPEST for one in numbers) or curve.slope <= 0:
         raise ValueError(f"no such curve: {numbers}")
     return curve
 

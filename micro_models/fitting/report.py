@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from types import UnionType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from micro_models.examples import Example
 from micro_models.interface import ModelFileError
 from micro_models.regions import Image, Mask, Shape
+
+T = TypeVar("T")
 
 _LIBRARIES = ("labelpilot", "numpy", "torch", "scikit-learn", "opencv-python-headless")
 
@@ -36,10 +40,11 @@ class TrialReport:
 class Report:
     """What `fit` did; all of it is plain JSON (`as_dict`), and `str` of it is a short text.
 
-    `labels` counts the regions of each label; `why` says why the `winner` is it; `threshold`: how
-    many of the held-out detections with a calibrated score of 0.5 or more are right, and how many
-    of all objects those are; `data` is a hash over all examples; `notes`: what a person should
-    know besides.
+    `labels` counts the regions of each label; `why` says why the `winner` is it; `precision`: the
+    share of held-out detections with a calibrated score of 0.5 or more that are right; `recall`:
+    the share of held-out objects that those found, both None where nothing was held out;
+    `factor`: how much smaller the pictures were made, 0..1; `data` is a hash over all examples;
+    `notes`: what a person should know besides.
     """
 
     winner: str
@@ -66,9 +71,10 @@ class Report:
     def from_dict(cls, stored: Any) -> Report:
         """The way back. Errors: `ModelFileError`."""
         try:
-            trials = tuple(TrialReport(**one) for one in stored["trials"])
-            return cls(**{**stored, "trials": trials, "notes": tuple(stored["notes"])})
-        except (KeyError, TypeError) as error:
+            trials = tuple(_checked(TrialReport(**one)) for one in stored["trials"])
+            report = cls(**{**stored, "trials": trials, "notes": tuple(stored["notes"])})
+            return _checked(report)
+        except (KeyError, TypeError, OverflowError) as error:
             raise ModelFileError(
                 "the model's report is damaged; train it again, or copy the folder again"
             ) from error
@@ -86,6 +92,29 @@ class Report:
                 f"right, {self.recall:.0%} of what is there was found"
             )
         return "\n".join([*lines, *self.notes])
+
+
+def _checked(report: T) -> T:
+    """The same. Errors: `TypeError` where a field is not of the type that it is declared with."""
+    for name, kind in get_type_hints(type(report)).items():
+        if not _is_of(getattr(report, name), kind):
+            raise TypeError(f"{name} is no {kind}")
+    return report
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    parts = get_args(kind)
+    if isinstance(kind, UnionType):
+        return any(_is_of(value, one) for one in parts)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(
+            isinstance(key, str) and _is_of(one, parts[1]) for key, one in value.items()
+        )
+    if get_origin(kind) is tuple:
+        return isinstance(value, tuple) and all(_is_of(one, parts[0]) for one in value)
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind
 
 
 def _trial_line(trial: TrialReport) -> str:

@@ -2,7 +2,8 @@
 
 A folder holds `model.json` and the arrays in `arrays-VERSION.npz`, whose name ends with the model's
 version. The arrays are written first and `model.json` is replaced in one step, so that a reader,
-or whoever looks after a crash, finds the old model or the new one.
+another who saves, or whoever looks after a crash, finds the old model or the new one. What was
+replaced is deleted by the first save that comes minutes later: a slower save may still need it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import json
 import math
 import os
 import re
-import tempfile
+import secrets
+import time
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,6 +34,12 @@ from micro_models.interface import Learned, ModelFileError, State, Trainer
 FORMAT = 1
 # A model of ours is a few megabytes; the largest fine-tuned ones some hundred.
 _MOST_JSON, _MOST_ARRAYS = 64 << 20, 2 << 30
+# Leftovers that were written in the last minutes may belong to a save that is not at its end.
+_YOUNG_S = 600.0
+# A reader whose arrays are replaced under its eyes begins again.
+_TRIES = 3
+# Pictures are never made smaller than this, in parts of their sides.
+_LEAST_FACTOR = 1e-4
 _AGAIN = "copy the whole folder again, or train it again"
 _LEARNED, _LIMITS = "learned.", "limits.descriptions"
 
@@ -96,7 +105,7 @@ def save(model: MicroModel, folder: Path) -> None:
     with _replacing(folder / "model.json") as file:
         file.write(_json(stored))
     for old in _leftovers(folder):
-        if old.name != _arrays_name(model.version):
+        if old.name != _arrays_name(model.version) and _age_s(old) > _YOUNG_S:
             old.unlink(missing_ok=True)
 
 
@@ -109,6 +118,7 @@ def load(folder: Path | str, *, trainers: Sequence[Trainer] = ()) -> MicroModel:
     Errors: `ModelFileError` for a folder that holds no model, and for one that is cut off, changed,
     of a newer format, or of a trainer that is not known.
 
+    >>> import tempfile
     >>> from micro_models import Box, Budget, Example, Image, Region, fit
     >>> image = Image(np.zeros((48, 64, 3), np.uint8))
     >>> model = fit([Example(image, [Region("car", Box(9, 9, 30, 30))])], budget=Budget(steps=2))
@@ -118,26 +128,38 @@ def load(folder: Path | str, *, trainers: Sequence[Trainer] = ()) -> MicroModel:
     True
     """
     folder = Path(folder)
-    stored = _read_json(folder)
+    stored, arrays = _read(folder)
     version, settings = stored["version"], stored["settings"]
-    state = State(settings, _read_arrays(folder / _arrays_name(version)))
-    if version_of(state) != version:
-        raise ModelFileError(f"the model in {folder} was changed since it was saved; {_AGAIN}")
+    state = State(settings, arrays)
     try:
+        if version_of(state) != version:
+            raise ModelFileError(f"the model in {folder} was changed since it was saved; {_AGAIN}")
         inner = {n.removeprefix(_LEARNED): a for n, a in state.arrays.items() if n != _LIMITS}
         maker = trainer_named(str(settings["trainer"]), trainers)
         learned = maker.restore(State(settings["learned"], inner))
         limits = _limits(state)
         factor = float(settings["factor"])
         calibration = Calibration.from_dict(settings["calibration"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"the model in {folder} does not fit together; {_AGAIN}") from error
-    if not 0 < factor <= 1:
+    if not _LEAST_FACTOR <= factor <= 1:
         raise ModelFileError(f"the model in {folder} has no sensible scale; {_AGAIN}")
     report = Report.from_dict(stored["report"])
     return MicroModel(learned, maker.name, calibration, limits, report, factor, version)
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """What `model.json` says and the arrays that it names, also while others save models."""
+    for _ in range(_TRIES):
+        stored = _read_json(folder)
+        path = folder / _arrays_name(stored["version"])
+        try:
+            return stored, _read_arrays(path)
+        except FileNotFoundError:
+            continue
+    raise ModelFileError(f"{path} is missing; {_AGAIN}")
 
 
 def _limits(state: State) -> Limits:
@@ -161,7 +183,11 @@ def _read_json(folder: Path) -> dict[str, Any]:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"{path} is cut off or no model; {_AGAIN}") from error
-    if not isinstance(stored, dict) or not isinstance(stored.get("format"), int):
+    if (
+        not isinstance(stored, dict)
+        or type(stored.get("format")) is not int
+        or stored["format"] < 1
+    ):
         raise ModelFileError(f"{path} is no model; name another folder")
     if stored["format"] > FORMAT:
         raise ModelFileError(
@@ -177,7 +203,10 @@ def _read_json(folder: Path) -> dict[str, Any]:
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays of an .npz file as we write it; none is larger than the file itself."""
+    """All arrays of an .npz file as we write it; none is larger than the file itself.
+
+    Errors: `FileNotFoundError`; `ModelFileError` for what we did not write.
+    """
     try:
         size = path.stat().st_size
         if size > _MOST_ARRAYS:
@@ -189,8 +218,8 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
                 entry.filename.removesuffix(".npy"): _read_array(archive, entry)
                 for entry in archive.infolist()
             }
-    except FileNotFoundError as error:
-        raise ModelFileError(f"{path} is missing; {_AGAIN}") from error
+    except FileNotFoundError:
+        raise
     except (zipfile.BadZipFile, ValueError, EOFError, OSError, SyntaxError) as error:
         if isinstance(error, ModelFileError):
             raise
@@ -234,24 +263,23 @@ def _leftovers(folder: Path) -> list[Path]:
     return [one for pattern in ("arrays-*.npz", "*.part") for one in folder.glob(pattern)]
 
 
-class _replacing:  # noqa: N801 - reads as the verb that it is in a with statement
+def _age_s(path: Path) -> float:
+    """Since it was last written; of a file that is gone, 0."""
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
     """A file that takes its place when it is whole, and never if writing it fails."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> IO[bytes]:
-        self._file = tempfile.NamedTemporaryFile(
-            dir=self._path.parent, prefix=self._path.name, suffix=".part", delete=False
-        )
-        return self._file
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        self._file.close()
-        if kind is None:
-            Path(self._file.name).replace(self._path)
-        else:
-            Path(self._file.name).unlink(missing_ok=True)
+    part = path.with_name(f"{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,10 @@ import numpy as np
 import pytest
 
 from micro_models import Budget, MicroModel, ModelFileError, fit, load
+from micro_models.fitting import storage
+from micro_models.fitting.calibration import Calibration, Curve
+from micro_models.fitting.storage import state_of, version_of
+from micro_models.interface import State
 from tests.micro_models.fitting.colour_trainer import ColourTrainer, scene, scenes
 
 TRAINER = ColourTrainer()
@@ -44,8 +50,10 @@ def test_a_loaded_model_is_the_same(model: MicroModel, folder: Path) -> None:
 
 
 def test_saving_replaces_a_model_and_leaves_nothing_behind(model: MicroModel, folder: Path) -> None:
-    (folder / "arrays-000000000000.npz").write_bytes(b"older")
     (folder / "model.jsonabc.part").write_bytes(b"of a save that was cut off")
+    an_hour_ago = time.time() - 3600
+    for path in folder.iterdir():
+        os.utime(path, (an_hour_ago, an_hour_ago))
     other = fit([scene(5, 5, label="other")], budget=Budget(steps=2), trainers=[TRAINER])
     other.save(folder)
     assert again(folder).labels == ("other",)
@@ -53,6 +61,41 @@ def test_saving_replaces_a_model_and_leaves_nothing_behind(model: MicroModel, fo
     assert names == [f"arrays-{other.version}.npz", "model.json"]
     other.save(str(folder))
     assert again(folder).version == other.version
+
+
+def test_what_others_are_saving_right_now_is_left_alone(model: MicroModel, folder: Path) -> None:
+    theirs = {folder / "model.jsonabc.part", folder / "arrays-000000000000.npz"}
+    for path in theirs:
+        path.write_bytes(b"of a save that goes on")
+    model.save(folder)
+    assert theirs <= set(folder.iterdir())
+
+
+def test_a_reader_finds_a_whole_model_while_another_is_saved(
+    model: MicroModel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = fit([scene(5, 5, label="other")], budget=Budget(steps=2), trainers=[TRAINER])
+    read = storage._read_json
+
+    def read_before_a_save(folder: Path) -> dict[str, Any]:
+        stored = read(folder)
+        if stored["version"] == model.version:
+            arrays(folder).unlink()
+            other.save(folder)
+        return stored
+
+    monkeypatch.setattr(storage, "_read_json", read_before_a_save)
+    assert again(folder).version == other.version
+
+
+def test_files_are_for_whoever_may_read_files_here(model: MicroModel, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        model.save(tmp_path / "model")
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "model").iterdir()}
+    assert modes == {0o640}
 
 
 def test_a_save_that_fails_leaves_the_old_model(
@@ -88,6 +131,14 @@ def arrays(folder: Path) -> Path:
 
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def reported(name: str, value: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        report = json.loads((folder / "model.json").read_text())["report"]
+        rewritten(folder, report={**report, name: value})
+
+    return change
 
 
 def setting(name: str, value: Any) -> Callable[[Path], None]:
@@ -137,6 +188,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no version": (lambda f: rewritten(f, version="../../etc/x"), "has no version"),
     "no report": (lambda f: rewritten(f, report=[]), "lacks a part"),
     "odd report": (lambda f: rewritten(f, report={"winner": 1}), "report is damaged"),
+    "words for a number": (reported("seconds", "long"), "report is damaged"),
+    "a number for labels": (reported("labels", 5), "report is damaged"),
+    "no end of seconds": (reported("seconds", 10**400), "report is damaged"),
+    "odd trials": (reported("trials", [{"trainer": "colour"}]), "report is damaged"),
+    "no number": (setting("reach", float("nan")), "does not fit together"),
+    "format of logic": (lambda f: rewritten(f, format=True), "is no model; name"),
     "other scale": (setting("factor", 0.5), "was changed since"),
     "other trainer": (setting("trainer", "os.system"), "was changed since"),
     "other reach": (setting("reach", 100.0), "was changed since"),
@@ -163,10 +220,16 @@ def test_a_model_of_an_unknown_trainer_asks_for_it(folder: Path) -> None:
 
 def test_a_version_that_fits_does_not_excuse_nonsense(model: MicroModel, folder: Path) -> None:
     """Whoever changes a file can change its hash too."""
-    from micro_models.fitting.storage import state_of, version_of
-    from micro_models.interface import State
-
-    for name, value in (("reach", -1.0), ("factor", 0.0), ("calibration", {}), ("learned", {})):
+    curve = {**vars(Curve()), "slope": 10**400}
+    for name, value in (
+        ("reach", -1.0),
+        ("reach", 10**400),
+        ("factor", 0.0),
+        ("factor", 1e-300),
+        ("calibration", {}),
+        ("calibration", {**Calibration().as_dict(), "located": curve}),
+        ("learned", {}),
+    ):
         state = state_of(model)
         settings = {**state.settings, name: value}
         version = version_of(State(settings, state.arrays))
