@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from micro_models.trainers.tiny.peaks import Peaks, find_peaks
 from micro_models.trainers.tiny.skeletons import skeleton
 from micro_models.trainers.tiny.spec import OUTLINED, Kind, Spec
 from micro_models.trainers.tiny.things import ring
+from micro_models.trainers.tiny.warp import moved_shape
 
 Pair = tuple[float, float]
 
@@ -96,24 +97,25 @@ def _shapes(
             drawn(patches[one], kind, cell_px, size_px) if one in patches else None
         )
         if shape is None:
-            center, sides = (found.center[one] * gain).tolist(), (found.sides[one] * gain).tolist()
-            shape = _plain(kind, center, sides, math.degrees(found.angle[one]), size_px)
+            shape = _plain(kind, found, one, cell_px, size_px)
         yield shape
 
 
 def _plain(
-    kind: Kind, center: Sequence[float], sides: Sequence[float], angle_deg: float, size_px: Pair
+    kind: Kind, found: Peaks, one: int, cell_px: Pair, size_px: tuple[int, int]
 ) -> Shape | None:
     """The shape that centre, sides and angle tell; None outside the image."""
-    (x, y), (width, height), (most_x, most_y) = center, sides, size_px
+    x, y = (found.center[one] * cell_px).tolist()
+    most_x, most_y = size_px
     if kind is Kind.POINT:
         return Point(min(max(x, 0.0), most_x), min(max(y, 0.0), most_y))
     if kind is Kind.ROTATED or kind is Kind.ELLIPSE:
         if not (0 <= x <= most_x and 0 <= y <= most_y):
             return None
-        if kind is Kind.ROTATED:
-            return RotatedBox(x, y, width, height, angle_deg)
-        return Ellipse(x, y, width / 2, height / 2, angle_deg)
+        # The network sees images stretched a little, so that sides and angles are to be undone.
+        matrix = np.array([[cell_px[0], 0, 0], [0, cell_px[1], 0]], np.float64)
+        return moved_shape(_turned(kind, found, one), matrix, size_px)
+    width, height = (found.sides[one] * cell_px).tolist()
     x0, x1 = (min(max(edge, 0.0), most_x) for edge in (x - width / 2, x + width / 2))
     y0, y1 = (min(max(edge, 0.0), most_y) for edge in (y - height / 2, y + height / 2))
     if x0 >= x1 or y0 >= y1:
@@ -125,5 +127,14 @@ def _plain(
     corners = Polygon(ring(box))
     if kind is Kind.POLYGON:
         return corners
-    mask = polygon_to_mask(corners, width_px=int(most_x), height_px=int(most_y))
+    mask = polygon_to_mask(corners, width_px=most_x, height_px=most_y)
     return mask if mask.pixels.any() else None
+
+
+def _turned(kind: Kind, found: Peaks, one: int) -> RotatedBox | Ellipse:
+    """In cells."""
+    (x, y), (width, height) = found.center[one].tolist(), found.sides[one].tolist()
+    degrees = math.degrees(found.angle[one])
+    if kind is Kind.ROTATED:
+        return RotatedBox(x, y, width, height, degrees)
+    return Ellipse(x, y, width / 2, height / 2, degrees)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,8 +22,6 @@ from micro_models.trainers.tiny.layout import (
 )
 
 Arrays = Mapping[str, NDArray[np.float32]]
-# For so many different sizes of images the compiled graph is kept.
-_SIZES = 8
 
 
 class Inference:
@@ -31,7 +29,8 @@ class Inference:
 
     def __init__(self, heads: Mapping[str, int], arrays: Arrays, *, exclusive: bool) -> None:
         self._heads, self._arrays, self._exclusive = dict(heads), arrays, exclusive
-        self._compiled: OrderedDict[tuple[int, ...], tuple[Any, deque[Any]]] = OrderedDict()
+        self._compiled: Any = None
+        self._requests: deque[Any] = deque()
         self._lock = threading.Lock()
 
     def __call__(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
@@ -40,28 +39,25 @@ class Inference:
         h and w are multiples of 16. `heat`, `mask`, `point_heat` and `classes` (n, channels) are
         probabilities.
         """
-        compiled, requests = self._ready(images.shape)
+        compiled = self._ready()
         try:
-            request = requests.pop()
+            request = self._requests.pop()
         except IndexError:
             request = compiled.create_infer_request()
         try:
             request.infer([np.ascontiguousarray(images)], share_inputs=True)
             found = [tensor.data.copy() for tensor in request.output_tensors]
         finally:
-            requests.append(request)
+            self._requests.append(request)
         return dict(zip(self._heads, found, strict=True))
 
-    def _ready(self, shape: tuple[int, ...]) -> tuple[Any, deque[Any]]:
+    def _ready(self) -> Any:
+        """One graph for images of all sizes."""
         with self._lock:
-            if shape in self._compiled:
-                self._compiled.move_to_end(shape)
-            else:
+            if self._compiled is None:
                 graph = _Graph(self._heads, self._arrays, exclusive=self._exclusive)
-                self._compiled[shape] = (_compile(graph.model(shape)), deque())
-                if len(self._compiled) > _SIZES:
-                    self._compiled.popitem(last=False)
-            return self._compiled[shape]
+                self._compiled = _compile(graph.model())
+            return self._compiled
 
 
 def _compile(model: Any) -> Any:
@@ -81,11 +77,11 @@ class _Graph:
         self._ops: Any = ops
         self._heads, self._arrays, self._exclusive = heads, arrays, exclusive
 
-    def model(self, shape: Sequence[int]) -> Any:
+    def model(self) -> Any:
         import openvino
 
         ops = self._ops
-        images = ops.parameter(list(shape), np.uint8, name="images")
+        images = ops.parameter([-1, -1, -1, 3], np.uint8, name="images")
         x = ops.transpose(ops.convert(images, np.float32), np.array([0, 3, 1, 2]))
         mean, std = (self._arrays[name].reshape(1, 3, 1, 1) for name in ("mean", "std"))
         fine = self._layers(ops.divide(ops.subtract(x, mean), std), FINE)
@@ -118,11 +114,15 @@ class _Graph:
 
     def _twice(self, x: Any) -> Any:
         """Each cell becomes four."""
-        ops = self._ops
-        channels, rows, columns = list(x.get_output_shape(0))[1:]
-        x = ops.reshape(x, np.array([-1, channels, rows, 1, columns, 1]), special_zero=False)
-        x = ops.tile(x, np.array([1, 1, 1, 2, 1, 2]))
-        return ops.reshape(x, np.array([-1, channels, 2 * rows, 2 * columns]), special_zero=False)
+        return self._ops.interpolate(
+            x,
+            np.array([2.0, 2.0], np.float32),
+            "nearest",
+            "scales",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+            axes=np.array([2, 3]),
+        )
 
     def _dense(self, x: Any) -> dict[str, Any]:
         ops = self._ops

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from micro_models.trainers.tiny import inference
 from micro_models.trainers.tiny.inference import Inference
 from micro_models.trainers.tiny.layout import shapes
 from micro_models.trainers.tiny.network import Network
@@ -81,10 +82,14 @@ def test_first_weights_are_those_of_the_generator_and_no_other_is_used():
     assert not np.array_equal(one["fine.0.weight"], other["fine.0.weight"])
 
 
-def test_many_sizes_of_images_one_after_the_other():
-    network = trained({"heat": 1, "sides": 4})
+def test_many_sizes_of_images_are_answered_by_one_graph(monkeypatch):
+    network, compiled, compile_ = trained({"heat": 1, "sides": 4}), [], inference._compile
+    monkeypatch.setattr(
+        inference, "_compile", lambda graph: compiled.append(graph) or compile_(graph)
+    )
     run = Inference({"heat": 1, "sides": 4}, network.arrays(), exclusive=False)
     first = run(images(0))["heat"]
     for height in range(16, 16 * 12, 16):
         assert run(images(0, size=(height, 32)))["heat"].shape == (2, 1, height // 4, 8)
     assert np.array_equal(run(images(0))["heat"], first)
+    assert len(compiled) == 1

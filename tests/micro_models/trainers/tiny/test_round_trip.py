@@ -28,7 +28,9 @@ from micro_models.regions import (
 from micro_models.trainers.tiny.decode import decode
 from micro_models.trainers.tiny.spec import Spec
 from micro_models.trainers.tiny.targets import encode
+from micro_models.trainers.tiny.warp import moved_shape
 
+Pair = tuple[float, float]
 WIDTH, HEIGHT = 200, 150
 quick = settings(max_examples=60, deadline=None, derandomize=True)
 inside_x = st.floats(30, WIDTH - 30)
@@ -112,6 +114,22 @@ def test_an_ellipse(x: float, y: float, width: float, height: float, angle_deg: 
     (found,) = seen([Region("a", ellipse)])
     assert isinstance(found.shape, Ellipse)
     assert similarity(found.shape, ellipse) > 0.9
+
+
+@pytest.mark.parametrize("stretch", [(0.92, 1.08), (1.08, 0.92), (0.5, 0.6)])
+@pytest.mark.parametrize("angle_deg", [0, 30, 90, -45])
+@pytest.mark.parametrize("kind", [RotatedBox, Ellipse])
+def test_what_is_turned_is_seen_stretched(kind: type, angle_deg: float, stretch: Pair):
+    shape = kind(100, 75, 60, 20, angle_deg)
+    matrix = np.array([[stretch[0], 0, 0], [0, stretch[1], 0]])
+    width, height = (round(n * by) for n, by in zip((WIDTH, HEIGHT), stretch, strict=True))
+    seen_as = Region("a", moved_shape(shape, matrix, (width, height)))
+    spec = spec_of([seen_as])
+    targets = encode([seen_as], spec, width_px=width, height_px=height)
+    outputs = {name: getattr(targets, name) for name in spec.heads}
+    (found,) = decode(outputs, spec, width_px=WIDTH, height_px=HEIGHT, scale=stretch, min_score=0.5)
+    assert isinstance(found.shape, kind)
+    assert similarity(found.shape, shape) > 0.93
 
 
 @quick
