@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize
 
 from micro_models.evaluation.matching import match
 from micro_models.examples import Example
@@ -37,7 +38,8 @@ _CROWD, _CROWD_IMAGES = -5.0, 3.0
 _SHIFT_SD, _FOUND_AFTER_ALL = 2.0, 0.7
 _ALWAYS_MISSED, _MISSED_SD = 0.02, 0.05
 
-_STEPS = 60
+# How much it counts that few unlabelled detections should be in doubt.
+_DOUBTS = 6.0
 
 Regions = Sequence[Region]
 
@@ -82,9 +84,10 @@ def calibrated_by(
 
 @dataclass(frozen=True, eq=False)
 class _Expected:
-    """How many right detections, give or take `spread`, are to be among those of `inputs`."""
+    """How many right detections, give or take `spread`, are to be among `inputs` of `images`."""
 
     inputs: Values
+    images: int
     count: float
     spread: float
 
@@ -109,7 +112,7 @@ def _expected(
         per_image = [sum(one.label == label for one in each.regions) for each in examples]
         count, spread = _count(np.array(per_image, np.float64), missed, len(unlabelled))
         some = [[one for one in each if one.label == label] for each in unlabelled]
-        result.append(_Expected(_inputs(some, most, final=1.0), count, spread))
+        result.append(_Expected(_inputs(some, most, final=1.0), len(some), count, spread))
     return result
 
 
@@ -164,47 +167,59 @@ def _fitted(
     counts: Sequence[_Expected] = (),
     shift_sd: float = _SHIFT_SD,
 ) -> Curve:
-    inputs = _inputs(found, most, final=0.0)
-    hits = [
-        hit for ours, theirs in zip(found, truth, strict=True) for hit in match(ours, theirs).right
-    ]
-    right = np.array(hits, np.float64)
+    """The likeliest curve, first without a wish for few doubts, which alone could go either way."""
+    pairs = zip(found, truth, strict=True)
+    right = np.array([hit for a, b in pairs for hit in match(a, b).right], np.float64)
     mean = np.array([slope, 0.0, crowd, 0.0, *([0.0] * len(most))])
     spread = np.array([_SLOPE_SD, _BIAS_SD, _CROWD_SD, shift_sd, *([_LABEL_SD] * len(most))])
-    weights = _most_likely(inputs, right, counts, mean, spread)
+    inputs = _inputs(found, most, final=0.0)
     # A better raw score is never worse, nor is a crowd ever better.
-    for at, limit, is_out in (
-        (0, _LEAST_SLOPE, weights[0] < _LEAST_SLOPE),
-        (2, 0.0, weights[2] > 0),
-    ):
-        if is_out:
-            mean[at], spread[at] = limit, 1e-6
-            weights = _most_likely(inputs, right, counts, mean, spread)
+    bounds = [(_LEAST_SLOPE, None), (None, None), (None, 0.0)]
+    bounds += [(None, None)] * (len(mean) - len(bounds))
+    weights = mean
+    for doubts in (0.0, _DOUBTS) if counts else (0.0,):
+        weights = minimize(
+            _unlikeliness,
+            weights,
+            args=(inputs, right, counts, mean, spread, doubts),
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+        ).x
     steepness, bias, beyond, shift, *labels = (float(one) for one in weights)
-    by_label = dict(zip(most, labels, strict=True))
-    return Curve(max(steepness, _LEAST_SLOPE), bias + shift, min(beyond, 0.0), by_label)
+    return Curve(steepness, bias + shift, beyond, dict(zip(most, labels, strict=True)))
 
 
-def _most_likely(
-    inputs: Values, right: Values, counts: Sequence[_Expected], mean: Values, spread: Values
-) -> Values:
-    """(n, k), (n,), ..., (k,), (k,) -> (k,): logistic regression, normal prior, by Newton."""
-    weights, precision = mean.copy(), np.diag(spread**-2.0)
-    for _ in range(_STEPS):
-        p = sigmoid(inputs @ weights)
-        slope = inputs.T @ (p - right) + precision @ (weights - mean)
-        bend = inputs.T @ (inputs * (p * (1 - p))[:, None]) + precision
-        for some in counts:
-            p = sigmoid(some.inputs @ weights)
-            by_weight = some.inputs.T @ (p * (1 - p)) / some.spread
-            slope = slope + by_weight * (p.sum() - some.count) / some.spread
-            bend = bend + np.outer(by_weight, by_weight)
-        step = np.linalg.solve(bend, slope)
-        # Far from the best the quadratic is a bad guide: never more than 1 at once.
-        weights = weights - step / max(1.0, float(np.abs(step).max()))
-        if float(np.abs(step).max()) < 1e-9:
-            break
-    return weights
+def _unlikeliness(
+    weights: Values,
+    inputs: Values,
+    right: Values,
+    counts: Sequence[_Expected],
+    mean: Values,
+    spread: Values,
+    doubts: float,
+) -> tuple[float, Values]:
+    """Minus the logarithm of the likelihood, and its slope (k,).
+
+    Of the normal prior, of what is right among the held-out detections, of the counts among the
+    unlabelled ones, and of how little is in doubt (its entropy) in these, per object expected.
+    Source of the last: Y. Grandvalet, Y. Bengio, Semi-supervised Learning by Entropy Minimization
+    (NeurIPS 2004).
+    """
+    away = (weights - mean) / spread
+    z = inputs @ weights
+    total = 0.5 * float(away @ away) + float(np.logaddexp(0, z).sum() - z @ right)
+    slope = away / spread + inputs.T @ (sigmoid(z) - right)
+    objects = max(sum(some.count for some in counts), 1.0)
+    images = max((some.images for some in counts), default=1)
+    weight = doubts / max(objects, images)
+    for some in counts:
+        z = some.inputs @ weights
+        p = sigmoid(z)
+        off = (float(p.sum()) - some.count) / some.spread
+        total += 0.5 * off**2 + weight * float((np.logaddexp(0, z) - p * z).sum())
+        slope = slope + some.inputs.T @ (p * (1 - p) * (off / some.spread - weight * z))
+    return total, slope
 
 
 def _most(examples: Sequence[Example]) -> dict[str, int]:

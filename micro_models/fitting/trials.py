@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from micro_models.regions import Image
 MARGIN = 0.05
 # Who found less than this part of what another did is no help to it.
 _HELPS = 0.6
+# A trial that takes so many times as long as planned goes no further.
+_LATE = 1.5
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,9 @@ def tried(
 ) -> Trial:
     """Cross-validate a trainer with a `share`, 0..1, of the course's budget."""
     began = time.monotonic()
+    # Whatever else takes long, the model itself should get its time.
+    seconds = course.budget.seconds
+    latest = math.inf if seconds is None else began + _LATE * share * seconds
 
     def fit_part(some: Sequence[Example], number: int) -> Learned:
         name = f"{trainer.name}, trial {number + 1} of {len(groups)}"
@@ -71,8 +77,9 @@ def tried(
             told=stage.told,
         )
 
-    held = cross_validated(fit_part, examples, groups, is_late=lambda: course.over)
-    return Trial(trainer, held, quality(held), len(groups), time.monotonic() - began)
+    held = cross_validated(fit_part, examples, groups, is_late=lambda: time.monotonic() > latest)
+    count = len(set(held.fold))
+    return Trial(trainer, held, quality(held), count, time.monotonic() - began)
 
 
 def derived(seed: int, number: int) -> int:
