@@ -46,8 +46,10 @@ def write_picture(
     width = max(row.shape[1] for row in rows)
     gap = np.full((3 * GAP_PX, width, 3), 255, np.uint8)
     sheet = np.concatenate([rows[0], gap, *rows[1:]])
+    picture = PIL.Image.fromarray(sheet)
     # 128 colours are enough for a look, and a third of the size.
-    PIL.Image.fromarray(sheet).quantize(128).save(path, optimize=True)
+    picture = picture.quantize(128) if path.suffix.lower() == ".png" else picture
+    picture.save(path, optimize=True)
 
 
 def _frame(

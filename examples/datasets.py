@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import ParseError
 
 import cv2
 import defusedxml.ElementTree
 import numpy as np
+from defusedxml.common import DefusedXmlException
 
 from micro_models.examples import Example
 from micro_models.pictures import upright_size
@@ -187,7 +189,10 @@ def _voc_example(folder: Path, name: str) -> Example:
     path = folder / "Annotations" / f"{name}.xml"
     if not path.is_file():
         raise NoData(f"{path} is missing")
-    root = defusedxml.ElementTree.parse(path).getroot()
+    try:
+        root = defusedxml.ElementTree.parse(path).getroot()
+    except (ParseError, DefusedXmlException) as error:
+        raise NoData(f"{path} is no whole XML: {error}") from error
     regions = []
     for found in root.iter("object"):
         edges = (found.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax"))

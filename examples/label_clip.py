@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from clip_picture import write_picture
-from datasets import NoData, read_clip
+from datasets import PICTURES, NoData, read_clip
 from rich.console import Console
 from rich.table import Table
 from watching import watched
@@ -208,6 +208,10 @@ def main() -> int:
     options = parser.parse_args()
     if min(options.labels, options.rounds) < 1:
         parser.error("--labels and --rounds are at least 1")
+    if options.picture and options.picture.suffix.lower() not in PICTURES:
+        parser.error(f"--picture is a file of one of these kinds: {', '.join(PICTURES)}")
+    if options.picture and not options.picture.parent.is_dir():
+        parser.error(f"--picture: there is no folder {options.picture.parent}")
     budget = Budget(steps=options.steps) if options.steps else Budget(seconds=options.budget_s)
     played: list[Played] = []
     try:

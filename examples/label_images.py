@@ -38,9 +38,12 @@ from micro_models.evaluation.classes import accuracy
 from micro_models.evaluation.counting import count
 from micro_models.evaluation.keypoints import point_errors
 from micro_models.examples import image_of
+from micro_models.pictures import UnreadableImage
 
 console = Console(stderr=True)
 Answers = Sequence[Sequence[Region]]
+# By name; None where there is nothing to measure: the error in pixels of what was not found.
+Figures = dict[str, float | None]
 
 
 def variants() -> dict[str, FitOptions]:
@@ -58,10 +61,10 @@ class Draw:
 
     seed: int
     trainer: str
-    figures: dict[str, float]
+    figures: Figures
 
 
-def located_figures(found: Answers, truth: Answers) -> dict[str, float]:
+def located_figures(found: Answers, truth: Answers) -> Figures:
     """For boxes and masks."""
     counts = count(found, truth)
     return {
@@ -73,7 +76,7 @@ def located_figures(found: Answers, truth: Answers) -> dict[str, float]:
     }
 
 
-def keypoint_figures(found: Answers, truth: Answers) -> dict[str, float]:
+def keypoint_figures(found: Answers, truth: Answers) -> Figures:
     """For key points: `pck` is the share within a tenth of the skeleton's length."""
     errors = point_errors(found, truth)
     return {
@@ -84,12 +87,12 @@ def keypoint_figures(found: Answers, truth: Answers) -> dict[str, float]:
     }
 
 
-def class_figures(found: Answers, truth: Answers) -> dict[str, float]:
+def class_figures(found: Answers, truth: Answers) -> Figures:
     """For classes of whole images."""
     return {"accuracy": accuracy(found, truth), "map": mean_average_precision(found, truth)}
 
 
-FIGURES: dict[str, Callable[[Answers, Answers], dict[str, float]]] = {
+FIGURES: dict[str, Callable[[Answers, Answers], Figures]] = {
     "voc": located_figures,
     "nuclei": located_figures,
     "keypoints": keypoint_figures,
@@ -131,13 +134,17 @@ def measured(
         took_s += time.perf_counter() - began
     figures = FIGURES[kind](found, [example.regions for example in test])
     figures |= {"train_s": train_s, "infer_ms": 1000 * took_s / len(test)}
-    return Draw(seed, model.trainer, {name: round(value, 4) for name, value in figures.items()})
+    return Draw(seed, model.trainer, {name: _mean([value]) for name, value in figures.items()})
 
 
-def mean_of(draws: Sequence[Draw]) -> dict[str, float]:
-    """Of each figure."""
-    names = draws[0].figures
-    return {name: round(float(np.mean([d.figures[name] for d in draws])), 4) for name in names}
+def mean_of(draws: Sequence[Draw]) -> Figures:
+    """Of each figure, over the draws that have it."""
+    return {name: _mean([each.figures[name] for each in draws]) for name in draws[0].figures}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(float(np.mean(known)), 4) if known else None
 
 
 def table_of(runs: dict[str, list[Draw]]) -> Table:
@@ -148,12 +155,14 @@ def table_of(runs: dict[str, list[Draw]]) -> Table:
         table.add_column(name.replace("_", " "), justify="right" if name else "left")
     if len(runs) == 1:
         for each in draws:
-            values = (f"{value:g}" for value in each.figures.values())
-            table.add_row(f"draw {each.seed}", each.trainer, *values)
+            table.add_row(f"draw {each.seed}", each.trainer, *_cells(each.figures))
     for name, each_draws in runs.items():
-        values = (f"{value:g}" for value in mean_of(each_draws).values())
-        table.add_row("mean" if len(runs) == 1 else name, "", *values)
+        table.add_row("mean" if len(runs) == 1 else name, "", *_cells(mean_of(each_draws)))
     return table
+
+
+def _cells(figures: Figures) -> list[str]:
+    return ["-" if value is None else f"{value:g}" for value in figures.values()]
 
 
 def main() -> int:
@@ -189,7 +198,7 @@ def main() -> int:
                         told=told,
                     )
                     runs[name].append(each)
-    except NoData as error:
+    except (NoData, UnreadableImage) as error:
         console.print(f"[red]{error}[/]", soft_wrap=True)
         return 1
     if options.json:
@@ -198,7 +207,7 @@ def main() -> int:
             for name, draws in runs.items()
         }
         result = told_of if options.ablation else told_of["default"]
-        print(json.dumps({"data": data.name, "labels": options.labels, **result}))
+        print(json.dumps({"data": data.name, "labels": options.labels, **result}, allow_nan=False))
         return 0
     Console().print(table_of(runs))
     return 0

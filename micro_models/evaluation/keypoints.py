@@ -16,7 +16,7 @@ class PointErrors:
     """`within`: share of true points found near enough, 0..1; `mean_error_px`: of those found."""
 
     within: float
-    mean_error_px: float
+    mean_error_px: float | None
     points: int
 
 
@@ -31,7 +31,7 @@ def point_errors(
     A true skeleton is compared with the best scored one of its label in the image; a point is near
     enough within `part` of the longer side of the box around the true skeleton (PCK). Points not
     seen in the truth do not count; skeletons that were not found are wrong, without an error in
-    pixels, which is NaN when none was found.
+    pixels, which is None when none was found.
     Source: Y. Yang, D. Ramanan, Articulated Human Detection with Flexible Mixtures of Parts (2013).
 
     >>> import numpy as np
@@ -56,7 +56,7 @@ def point_errors(
                 length_px = max(box.x1 - box.x0, box.y1 - box.y0)
                 hits += int((away <= (part * length_px or POINT_PX)).sum())
                 errors += [float(distance) for distance in away]
-    mean = float(np.mean(errors)) if errors else float("nan")
+    mean = float(np.mean(errors)) if errors else None
     return PointErrors(hits / points if points else 0.0, mean, points)
 
 

@@ -90,6 +90,17 @@ def test_voc(datasets, tmp_path: Path) -> None:
     assert (len(parted.pool), len(parted.test)) == (2, 1)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["<annotation><object>", "", '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>'],
+)
+def test_broken_xml_is_told(datasets, tmp_path: Path, text: str) -> None:
+    voc(tmp_path, "a")
+    (tmp_path / "Annotations" / "a.xml").write_text(text)
+    with pytest.raises(datasets.NoData, match=r"a\.xml is no whole XML"):
+        datasets.read_voc(tmp_path)
+
+
 def test_instances(datasets, tmp_path: Path) -> None:
     picture(tmp_path / "images" / "a.png")
     numbers = np.zeros((20, 30), np.uint16)

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from micro_models.budget import Budget
-from micro_models.regions import Box, Region
+from micro_models.examples import Example
+from micro_models.regions import Box, Image, Region
 
 ROOT = Path(__file__).parents[2]
 FIGURES = (
     "labels", "precision", "recall", "f1", "mean_iou", "false_alarms", "train_s", "infer_ms",
     "label_efficiency",
 )  # fmt: skip
+FITS = Region("object", Box(10, 10, 30, 30), 0.9)
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -43,6 +45,25 @@ def test_no_clip_is_told_in_a_line(clip: Path, tmp_path: Path) -> None:
     done = run(clip / "frames", tmp_path / "boxes.csv", "--json")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.strip().endswith("boxes.csv is no file")
+
+
+@pytest.mark.parametrize("name", ["clip.png", "clip.jpg", "clip.JPEG", "clip.webp"])
+def test_a_picture_of_any_kind(example_module, tmp_path: Path, name: str) -> None:
+    module = example_module("clip_picture")
+    image = Image(np.full((40, 60, 3), 90, np.uint8))
+    frames = [Example(image, [FITS]) for _ in range(4)]
+    module.write_picture(tmp_path / name, frames, labels={0: [FITS]}, answers=[[FITS]] * 4)
+    assert cv2.imread(str(tmp_path / name)).shape[1] == 184
+
+
+@pytest.mark.parametrize("name", ["clip", "clip.docx", "nowhere/clip.png"])
+def test_a_picture_that_cannot_be_written_is_told_before_the_training(
+    label_clip, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    frames, boxes = str(clip / "frames"), str(clip / "boxes.csv")
+    monkeypatch.setattr(sys, "argv", ["", frames, boxes, "--picture", str(tmp_path / name)])
+    with pytest.raises(SystemExit):
+        label_clip.main()
 
 
 @pytest.fixture
@@ -99,9 +120,6 @@ def test_an_answer_that_fits_is_kept_and_counts_as_spared(played) -> None:
     drawn = sum(label.drawn for label in second.labels.values())
     missed = 11 not in second.labels
     assert second.figures.label_efficiency == pytest.approx((10 - drawn - missed) / 10)
-
-
-FITS = Region("object", Box(10, 10, 30, 30), 0.9)
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,49 @@ def test_figures_of_each_kind(
     assert {name: each.figures[name] for name in expected} == pytest.approx(expected, abs=1e-3)
 
 
+def shown(label_images, monkeypatch, capsys, *arguments: object) -> tuple[int, str, str]:
+    """The script's exit code and what it prints, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["label_images.py", *map(str, arguments)])
+    code = label_images.main()
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+def test_what_cannot_be_measured_is_null(label_images, monkeypatch, capsys, tmp_path: Path) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.zeros((20, 30, 3), np.uint8))
+    skeletons = [
+        {"image_id": number, "category_id": 1, "keypoints": [1, 2, 2, 9, 9, 2]}
+        for number in range(3)
+    ]
+    coco = {
+        "images": [{"id": number, "file_name": f"{number}.png"} for number in range(3)],
+        "categories": [{"id": 1, "name": "mouse"}],
+        "annotations": skeletons,
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    monkeypatch.setattr(label_images, "fit", lambda *_, **__: Model())
+    some = ("keypoints", tmp_path, "--labels", 1, "--draws", 2)
+    code, told, _ = shown(label_images, monkeypatch, capsys, *some, "--json")
+    figures = json.loads(told, parse_constant=pytest.fail)["mean"]
+    assert (code, figures["pck"], figures["error_px"]) == (0, 0.0, None)
+    code, told, _ = shown(label_images, monkeypatch, capsys, *some)
+    assert code == 0
+    assert " - " in told
+
+
+def test_an_unreadable_picture_is_told_in_a_line(
+    label_images, monkeypatch, capsys, tmp_path: Path
+) -> None:
+    for name in ("ant/1.png", "bee/2.png"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(b"no picture")
+    some = ("classes", tmp_path, "--labels", 1, "--json")
+    code, told, errors = shown(label_images, monkeypatch, capsys, *some)
+    assert (code, told) == (1, "")
+    assert "png is not an image" in errors
+
+
 def test_nothing_left_to_measure_on(label_images) -> None:
     examples = (Example(IMAGE, [Region("x", WholeImage())]),)
     with pytest.raises(label_images.NoData, match="label fewer than 5"):
