@@ -121,7 +121,8 @@ def _skeleton(answers: Floats, layout: Layout, kind: int, box: Floats, scale: Fl
         spot, score = _drawn(answers[..., len(layout.kinds) + column], aim_x, aim_y, reach)
         points.append(spot * scale)
         scores.append(score)
-    return Keypoints(np.array(points, np.float32), np.clip(np.array(scores, np.float32), 0, 1))
+    found = np.array(points, np.float32).reshape(-1, 2)
+    return Keypoints(found, np.clip(np.array(scores, np.float32), 0, 1))
 
 
 def _drawn(heat: Floats, aim_x: float, aim_y: float, reach: float) -> tuple[Floats, float]:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from micro_models.budget import Clock, Progress, Told
 from micro_models.regions import Floats, Image
 from micro_models.trainers.forest import trees
+from micro_models.trainers.forest.looks import mirror_keeps, thumbnails
+from micro_models.trainers.forest.lots import evenly
 from micro_models.trainers.forest.objects import Objects
 from micro_models.trainers.forest.sight import Sight
 from micro_models.trainers.forest.targets import SURE, Layout, encode
@@ -29,8 +31,18 @@ _CENTERS, _OBJECTS, _BACKGROUND, _HARDER = 1500, 1000, 3000, 1500
 # Cells of a view that are asked whether they are harder; what makes one.
 _ASKED, _DOUBT = 6000, 0.1
 
-# Views of an image: until there are so many in all, or so many cells.
-_VIEWS, _VIEWED, _CELLS = 12, 60, 300_000
+# Samples for each second that is left: with so many there is time for some ten trees.
+_A_SECOND, _LEAST_SAMPLES = 20_000, 300
+
+# Objects that are compared with mirrored ones.
+_COMPARED = 200
+
+# Views of an image: until there are so many in all, or so many cells, or so much of the budget is
+# used; the first views of many images may have more cells.
+_VIEWS, _VIEWED, _CELLS, _FIRST_CELLS, _LOOKING = 12, 60, 300_000, 600_000, 0.3
+
+# Parts of the budget that may be used when the first trees, and the harder cells, are there.
+_SCOUTING, _MINING = 0.45, 0.55
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +78,38 @@ def grow(
     told: Told,
 ) -> trees.Forest:
     """A forest that knows the objects of the images; at least one tree, whatever the clock says."""
-    mirror = layout.points == 0
+    mirror = layout.points == 0 and _mirror_keeps(images, objects, rng)
     looked = list(_looks(images, objects, sight, layout, clock, rng, mirror=mirror))
     share = 1 / len(looked)
     samples = [_sampled(one, sight, layout, share, rng) for one in looked]
     steps = clock.budget.steps or TREES + FIRST
     first = min(FIRST, steps // 4)
-    if first and clock.spent < 0.5:
-        scouts = _trees(_joined(samples), first, clock, rng, told)
-        samples += [_hard(one, scouts, sight, layout, share) for one in looked]
+    if first and clock.spent < _SCOUTING:
+        scouts = _trees(_joined(samples), first, clock, rng, told, until=_SCOUTING)
+        samples += [
+            _hard(one, scouts, sight, layout, share) for one in looked if clock.spent < _MINING
+        ]
     return _trees(_joined(samples), min(TREES, steps - clock.steps), clock, rng, told)
+
+
+def _mirror_keeps(
+    images: Sequence[Image], objects: Sequence[Objects], rng: np.random.Generator
+) -> bool:
+    """Whether mirrored objects look like others of their label, and not of another."""
+    kind = np.concatenate([known.kind for known in objects])
+    if len(np.unique(kind)) < 2:
+        return True
+    owner = np.repeat(np.arange(len(objects)), [len(known.kind) for known in objects])
+    chosen = np.sort(evenly(kind, rng, most=_COMPARED))
+    boxes = np.concatenate([known.boxes for known in objects])
+    small = np.concatenate(
+        [
+            thumbnails(image.pixels, boxes[chosen[owner[chosen] == index]])
+            for index, image in enumerate(images)
+        ]
+    )
+    plain, mirrored = (seen.reshape(len(seen), -1) for seen in (small, small[:, :, ::-1]))
+    return mirror_keeps(plain, mirrored, kind[chosen])
 
 
 def _looks(
@@ -88,11 +122,17 @@ def _looks(
     *,
     mirror: bool,
 ) -> Iterator[Looked]:
-    """Each image as it is, then changed views as long as they are few and it is early."""
+    """Each image as it is, then changed views, as long as they are few and it is early.
+
+    Whatever the clock says, there is an object in some view.
+    """
     cells = count = 0
+    needed = next((n for n, known in enumerate(objects) if len(known.kind)), 0) + 1
     for turn in range(_VIEWS):
         for image, known in zip(images, objects, strict=True):
-            if turn and (count >= _VIEWED or cells > _CELLS or clock.spent > 0.3):
+            if turn and (count >= _VIEWED or cells > _CELLS):
+                return
+            if count >= needed and (cells > _FIRST_CELLS or clock.spent > _LOOKING):
                 return
             size = sight.cell(image.width_px, image.height_px)
             view = random_view(size, rng, mirror=mirror) if turn else View(size, size)
@@ -117,27 +157,15 @@ def _sampled(
 ) -> Samples:
     centers = (one.part > 0) & (one.part <= layout.parts)
     groups = (
-        (centers, _CENTERS),
-        (one.part > layout.parts, _OBJECTS),
-        (one.part == 0, _BACKGROUND),
+        (np.flatnonzero(centers), _CENTERS),
+        (np.flatnonzero(one.part > layout.parts), _OBJECTS),
+        (np.flatnonzero(one.part == 0), _BACKGROUND),
     )
-    cells = [
-        _even(np.flatnonzero(group), one.part, max(round(share * count), 1), rng)
-        for group, count in groups
+    drawn = [
+        cells[evenly(one.part[cells], rng, most=max(round(share * count), 1))]
+        for cells, count in groups
     ]
-    return _taken(one, np.concatenate(cells), sight)
-
-
-def _even(
-    cells: NDArray[np.int64], part: NDArray[np.intp], count: int, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """At most `count` of the cells at random, of each part as many as can be."""
-    cells = rng.permutation(cells)
-    order = np.argsort(part[cells], kind="stable")
-    own = part[cells][order]
-    rank = np.empty(len(cells), np.int64)
-    rank[order] = np.arange(len(own)) - np.searchsorted(own, own)
-    return cells[np.argsort(rank, kind="stable")[:count]]
+    return _taken(one, np.concatenate(drawn), sight)
 
 
 def _hard(one: Looked, scouts: trees.Forest, sight: Sight, layout: Layout, share: float) -> Samples:
@@ -166,15 +194,34 @@ def _joined(samples: Sequence[Samples]) -> Samples:
     )
 
 
+def _fewer(samples: Samples, clock: Clock, rng: np.random.Generator) -> Samples:
+    """So few that there is time for some trees: one tree is worse than some of less."""
+    left = clock.left().seconds
+    if left is None or len(samples.part) <= left * _A_SECOND:
+        return samples
+    kept = evenly(samples.part, rng, most=max(int(left * _A_SECOND), _LEAST_SAMPLES))
+    return Samples(samples.seen[kept], samples.answers[kept], samples.part[kept])
+
+
 def _trees(
-    samples: Samples, count: int, clock: Clock, rng: np.random.Generator, told: Told
+    samples: Samples,
+    count: int,
+    clock: Clock,
+    rng: np.random.Generator,
+    told: Told,
+    *,
+    until: float = 1.0,
 ) -> trees.Forest:
+    """At most so many trees; as many as can be grown until a part of the budget is used."""
     grown: list[trees.Forest] = []
+    samples = _fewer(samples, clock, rng)
     for number in range(max(count, 1)):
+        began = clock.seconds
         seed = int(rng.integers(2**31))
         grown.append(trees.grown(samples.seen, samples.part, samples.answers, seed=seed))
         clock.tick()
         told(Progress("forest", max(clock.spent, number / count), clock.steps))
-        if clock.over:
+        left = clock.left().seconds
+        if clock.spent >= until or (left is not None and left < clock.seconds - began):
             break
     return trees.joined(grown)

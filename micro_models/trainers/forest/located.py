@@ -15,12 +15,16 @@ from micro_models.interface import ModelFileError, State
 from micro_models.regions import Floats, Image, Region
 from micro_models.trainers.forest import decoding, sight, trees
 from micro_models.trainers.forest.growing import FIRST, grow
+from micro_models.trainers.forest.lots import evenly
 from micro_models.trainers.forest.objects import LOCATED, Kind, kinds_of, objects_of
 from micro_models.trainers.forest.targets import Layout
 from micro_models.trainers.forest.views import View
 
 # A cell that the first trees give less than this is background, and not asked further.
 _HOPELESS = 0.08
+
+# Objects are read until so much of the budget is used, or so many pixels of areas are held.
+_READING, _PAINTED_PX = 0.1, 500_000_000
 
 # Cells that are asked in one go: what is read then stays in the cache.
 _AT_ONCE = 1 << 16
@@ -85,12 +89,25 @@ def fit(
     if not kinds:
         return None
     layout = Layout(kinds)
-    images = [image_of(example.picture) for example in examples]
-    pairs = zip(images, examples, strict=True)
-    objects = [objects_of(image, example.regions, kinds) for image, example in pairs]
+    images, objects, painted = [], [], 0
+    for index in evenly(_rarest(examples, kinds), rng):
+        images.append(image_of(examples[index].picture))
+        objects.append(objects_of(images[-1], examples[index].regions, kinds))
+        painted += sum(area.size for area in objects[-1].inside if area is not None)
+        late = clock.spent > _READING or painted > _PAINTED_PX
+        if late and any(len(known.kind) for known in objects):
+            break
     where = sight.sight_for(objects)
     grown = grow(images, objects, sight=where, layout=layout, clock=clock, rng=rng, told=told)
     return LocatedModel(layout, where, grown)
+
+
+def _rarest(examples: Sequence[Example], kinds: Sequence[Kind]) -> NDArray[np.intp]:
+    """Of each example the label in it that is in fewest of all, as an index; -1 if it has none."""
+    names = {kind.label: index for index, kind in enumerate(kinds)}
+    known = [[names[label] for label in one.labels if label in names] for one in examples]
+    often = np.bincount([index for some in known for index in some], minlength=len(kinds))
+    return np.array([min(some, key=lambda one: often[one], default=-1) for some in known], np.intp)
 
 
 def restore(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> LocatedModel:

@@ -14,6 +14,12 @@ Ints = NDArray[np.intp]
 _SIDE = 128
 _PLACES = (1, 2, 4)
 
+# So large a part of the pictures may look like another group by chance when they are mirrored.
+_BY_CHANCE = 0.2
+
+# A thumbnail's side.
+_SMALL = 16
+
 _DIRECTIONS = 8
 _LEVELS = 8
 
@@ -42,6 +48,54 @@ def describe(pixels: NDArray[np.uint8]) -> Floats:
         _pyramid(_pattern(light), one, 10),
     ]
     return np.concatenate(rows)
+
+
+def mirror_keeps(looks: Floats, mirrored: Floats, group: Ints) -> bool:
+    """Whether things (n, d) of some groups (n,) still look like their group when mirrored (n, d).
+
+    It compares how often the nearest other look is of the own group; a few may change by chance.
+
+    >>> left, right = np.float32([[1, 0]]), np.float32([[0, 1]])
+    >>> both, group = np.concatenate([left, right]), np.array([0, 1])
+    >>> mirror_keeps(both, both[::-1], group), mirror_keeps(both, both, group)
+    (False, True)
+    """
+    alone = np.bincount(group)[group] == 1
+    own = group[:, None] == group[None]
+    right = []
+    for seen in (looks, mirrored):
+        far = _distances(seen, looks)
+        # How near it is to itself says nothing, unless there is nothing else to compare with.
+        far[np.diag(~alone)] = np.inf
+        nearest = np.where(own, far, np.inf).min(axis=1)
+        right.append(nearest <= np.where(own, np.inf, far).min(axis=1))
+    before, after = (int(np.count_nonzero(one)) for one in right)
+    return before - after <= _BY_CHANCE * len(group)
+
+
+def thumbnails(pixels: NDArray[np.uint8], boxes: Floats) -> Floats:
+    """(n, _SMALL, _SMALL, 3) what is in boxes (n, 4), light and contrast made equal.
+
+    >>> thumbnails(np.zeros((8, 8, 3), np.uint8), np.float32([[2, 2, 6, 9]])).shape
+    (1, 16, 16, 3)
+    """
+    height, width = pixels.shape[:2]
+    found = np.zeros((len(boxes), _SMALL, _SMALL, 3), np.float32)
+    for index, (x0, y0, x1, y1) in enumerate(boxes):
+        left, top = (int(np.clip(at, 0, end - 1)) for at, end in ((x0, width), (y0, height)))
+        right, bottom = max(int(min(x1, width)), left + 1), max(int(min(y1, height)), top + 1)
+        crop = pixels[top:bottom, left:right]
+        found[index] = cv2.resize(crop, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA)
+        found[index] -= found[index].mean(axis=(0, 1))
+        found[index] /= np.linalg.norm(found[index]) + 1
+    return found
+
+
+def _distances(one: Floats, other: Floats) -> NDArray[np.float64]:
+    """(n, d), (m, d) -> (n, m) squared."""
+    first, second = one.astype(np.float64), other.astype(np.float64)
+    lengths = (first**2).sum(axis=1)[:, None] + (second**2).sum(axis=1)[None]
+    return np.asarray(lengths - 2 * first @ second.T)
 
 
 def _edges(light: Floats) -> tuple[Ints, Floats]:

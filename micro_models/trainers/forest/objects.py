@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from micro_models import geometry
+from micro_models.evaluation.overlap import bounds
 from micro_models.examples import Example
 from micro_models.regions import (
     Box,
@@ -25,6 +26,7 @@ from micro_models.regions import (
     Shape,
     WholeImage,
 )
+from micro_models.tasks import answers_of
 
 MASK_LIKE = ("RotatedBox", "Ellipse", "Polygon", "Mask")
 LOCATED = (*MASK_LIKE, "Box", "Point", "Keypoints")
@@ -49,16 +51,11 @@ def kinds_of(examples: Sequence[Example]) -> tuple[Kind, ...]:
     >>> kinds_of([Example("a.png", [box]), Example("b.png", [Region("day", WholeImage())])])
     (Kind(label='dog', shape='Box', points=0),)
     """
-    seen: dict[str, dict[tuple[str, int], int]] = {}
-    for region in (region for example in examples for region in example.regions):
-        shape = region.shape
-        if not isinstance(shape, WholeImage):
-            points = len(shape.points) if isinstance(shape, Keypoints) else 0
-            counts = seen.setdefault(region.label, {})
-            key = type(shape).__name__, points
-            counts[key] = counts.get(key, 0) + 1
-    most = {label: max(counts, key=lambda key: counts[key]) for label, counts in seen.items()}
-    return tuple(Kind(label, *most[label]) for label in sorted(most))
+    return tuple(
+        Kind(answer.label, answer.shape.__name__, answer.points)
+        for answer in answers_of(examples)
+        if answer.shape is not WholeImage
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +94,7 @@ def objects_of(image: Image, regions: Sequence[Region], kinds: Sequence[Kind]) -
         points.append(_points_of(region.shape, kinds[kind].points, most))
         area = inside[kind]
         if area is not None:
-            _paint(area, region.shape)
+            _paint(area, region.shape, box)
     return Objects(
         np.array(found, np.intp),
         np.array(boxes, np.float32).reshape(-1, 4),
@@ -114,52 +111,38 @@ def extent(shape: Shape, *, width_px: int, height_px: int) -> Box | None:
     >>> extent(Ellipse(5, 5, 3, 2), width_px=20, height_px=20)
     Box(x0=2.0, y0=3.0, x1=8.0, y1=7.0)
     """
-    corners = _corners(shape, _POINT * min(width_px, height_px))
-    if corners is None or not len(corners):
+    box = _around(shape, _POINT * min(width_px, height_px))
+    if box is None or box.x1 <= 0 or box.y1 <= 0 or box.x0 >= width_px or box.y0 >= height_px:
         return None
-    x0, y0 = corners.min(axis=0).tolist()
-    x1, y1 = corners.max(axis=0).tolist()
-    if x1 <= 0 or y1 <= 0 or x0 >= width_px or y0 >= height_px:
-        return None
+    x0, x1 = (min(max(x, -width_px), 2 * width_px) for x in (box.x0, box.x1))
+    y0, y1 = (min(max(y, -height_px), 2 * height_px) for y in (box.y0, box.y1))
     return Box(x0, y0, x1, y1)
 
 
-def _corners(shape: Shape, nominal_px: float) -> Floats | None:
-    """(n, 2) points whose upright hull is the extent; None for a shape that has none."""
+def _around(shape: Shape, nominal_px: float) -> Box | None:
+    """The box around a shape, which a point has too; None for a shape that has none."""
     match shape:
-        case Box():
-            return np.array([[shape.x0, shape.y0], [shape.x1, shape.y1]], np.float32)
-        case RotatedBox():
-            return shape.corners()
-        case Polygon():
-            return shape.points
-        case Ellipse():
-            angle = np.deg2rad(shape.angle_deg)
-            wide = np.hypot(shape.radius_x * np.cos(angle), shape.radius_y * np.sin(angle))
-            high = np.hypot(shape.radius_x * np.sin(angle), shape.radius_y * np.cos(angle))
-            return _about(shape.center_x, shape.center_y, float(wide), float(high))
-        case Mask():
-            box = geometry.tight_box(shape)
-            return _corners(box, nominal_px) if box else None
-        case Point():
-            return _about(shape.x, shape.y, nominal_px / 2, nominal_px / 2)
-        case Keypoints():
-            return _around(shape.points[shape.scores > 0], nominal_px)
         case WholeImage():
             return None
+        case Point():
+            half = nominal_px / 2
+            return Box(shape.x - half, shape.y - half, shape.x + half, shape.y + half)
+        case Keypoints():
+            return _flesh(shape.points[shape.scores > 0].astype(np.float64), nominal_px)
+        case Mask():
+            return geometry.tight_box(shape)
+        case _:
+            return bounds(shape)
 
 
-def _about(x: float, y: float, wide: float, high: float) -> Floats:
-    return np.array([[x - wide, y - high], [x + wide, y + high]], np.float32)
-
-
-def _around(points: Floats, nominal_px: float) -> Floats | None:
+def _flesh(points: NDArray[np.float64], nominal_px: float) -> Box | None:
     """A skeleton has flesh: its hull is widened, a thin one more."""
     if not len(points):
         return None
-    size = np.ptp(points, axis=0)
+    low, high = points.min(axis=0), points.max(axis=0)
+    size = high - low
     reach = np.maximum((1.1 * size.max() - size) / 4, nominal_px / 4)
-    return np.asarray(np.concatenate([points - reach, points + reach]), np.float32)
+    return Box(*(low - reach).tolist(), *(high + reach).tolist())
 
 
 def _points_of(shape: Shape, count: int, most: int) -> Floats:
@@ -172,22 +155,31 @@ def _points_of(shape: Shape, count: int, most: int) -> Floats:
     return points
 
 
-def _paint(area: NDArray[np.uint8], shape: Shape) -> None:
-    """Fill a shape; a polygon of a million corners costs as much as its area."""
+def _paint(area: NDArray[np.uint8], shape: Shape, box: Box) -> None:
+    """Fill the pixels whose middles lie in a shape, all of which are in a box."""
+    height, width = area.shape
+    x0, y0 = max(math.floor(box.x0), 0), max(math.floor(box.y0), 0)
+    x1, y1 = min(math.ceil(box.x1), width), min(math.ceil(box.y1), height)
+    size = {"width_px": x1 - x0, "height_px": y1 - y0}
+    part, corner = area[y0:y1, x0:x1], np.array([x0, y0], np.float32)
     match shape:
         case Mask():
             if shape.pixels.shape == area.shape:
-                area[shape.pixels] = 255
-        case RotatedBox():
-            cv2.fillPoly(area, [np.round(shape.corners()).astype(np.int32)], 255)
+                part[shape.pixels[y0:y1, x0:x1]] = 255
         case Polygon():
-            cv2.fillPoly(area, [np.round(shape.points).astype(np.int32)], 255)
+            part[geometry.polygon_to_mask(Polygon(shape.points - corner), **size).pixels] = 255
         case Ellipse():
-            center = round(shape.center_x), round(shape.center_y)
-            axes = round(shape.radius_x), round(shape.radius_y)
-            cv2.ellipse(area, center, axes, shape.angle_deg, 0, 360, 255, cv2.FILLED)
-        case Box():
-            low, high = (round(max(shape.x0, 0)), round(max(shape.y0, 0))), (shape.x1, shape.y1)
-            area[low[1] : round(max(high[1], 0)), low[0] : round(max(high[0], 0))] = 255
+            x, y = shape.center_x - x0, shape.center_y - y0
+            moved = replace(shape, center_x=x, center_y=y)
+            part[geometry.ellipse_to_mask(moved, **size).pixels] = 255
+        case RotatedBox() | Box():
+            turned = shape.corners() if isinstance(shape, RotatedBox) else _corners(box)
+            part[geometry.polygon_to_mask(Polygon(turned - corner), **size).pixels] = 255
         case Point() | Keypoints() | WholeImage():
             pass
+
+
+def _corners(box: Box) -> Floats:
+    """(4, 2)."""
+    x0, y0, x1, y1 = box.x0, box.y0, box.x1, box.y1
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32)

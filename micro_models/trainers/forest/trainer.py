@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from micro_models.budget import Budget, Told, ignore
+from micro_models.budget import Budget, Clock, Told, ignore
 from micro_models.examples import Example
 from micro_models.interface import ModelFileError, State
 from micro_models.regions import Image, Region
 from micro_models.trainers.forest import located, whole
 
 _PARTS = ("located", "whole")
+
+# What is left for trees if the budget was used up before.
+_LEAST_S = 0.3
 
 # Of the stored state; another number is another layout.
 _FORMAT = 1
@@ -39,12 +43,9 @@ class ForestModel:
         return [self._detect(image, min_score) for image in images]
 
     def _detect(self, image: Image, min_score: float) -> list[Region]:
-        parts = [
-            part.detect(image, min_score=min_score) for part in (self.located, self.whole) if part
-        ]
-        return sorted(
-            (region for part in parts for region in part), key=lambda region: -region.score
-        )
+        found = self.located.detect(image, min_score=min_score) if self.located else []
+        classes = self.whole.detect(image) if self.whole else []
+        return sorted([*found, *classes], key=lambda region: -region.score)
 
     def state(self) -> State:
         """All of it, for `ForestTrainer.restore`."""
@@ -52,7 +53,7 @@ class ForestModel:
         return State(
             {"forest": _FORMAT, **{name: dict(state.settings) for name, state in states.items()}},
             {
-                f"{name}.{key}": array
+                f"{name}.{key}": array.copy()
                 for name, state in states.items()
                 for key, array in state.arrays.items()
             },
@@ -91,9 +92,11 @@ class ForestTrainer:
         told: Told = ignore,
     ) -> ForestModel:
         """Train on all examples; the same seed and budget of steps give the same model."""
-        clock, rng = budget.start(), np.random.default_rng(seed)
-        found = located.fit(examples, clock=clock, rng=rng, told=told)
-        return ForestModel(found, whole.fit(examples, clock=clock, told=told))
+        clock = _ready(budget)
+        rngs = [np.random.default_rng([seed % 2**63, part]) for part in range(2)]
+        classes = whole.fit(examples, clock=clock, rng=rngs[0], told=told)
+        found = located.fit(examples, clock=clock, rng=rngs[1], told=told)
+        return ForestModel(found, classes)
 
     def restore(self, state: State) -> ForestModel:
         """The same model again.
@@ -114,3 +117,15 @@ class ForestTrainer:
             located.restore(parts["located"], arrays["located"]) if "located" in parts else None,
             whole.restore(parts["whole"], arrays["whole"]) if "whole" in parts else None,
         )
+
+
+def _ready(budget: Budget) -> Clock:
+    """A clock that began before scikit-learn was imported.
+
+    Once in a process that takes a second; if nothing is left then, a little is: for some trees.
+    """
+    clock = budget.start()
+    importlib.import_module("sklearn.tree")
+    if budget.seconds is None or not clock.over:
+        return clock
+    return replace(budget, seconds=min(budget.seconds, _LEAST_S)).start()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,15 @@ from micro_models.budget import Clock, Progress, Told
 from micro_models.examples import Example, image_of
 from micro_models.interface import ModelFileError, State
 from micro_models.regions import Floats, Image, Region, WholeImage
-from micro_models.trainers.forest.looks import describe
+from micro_models.tasks import answers_of, exclusive
+from micro_models.trainers.forest.looks import describe, mirror_keeps
+from micro_models.trainers.forest.lots import evenly
 
 # Weight of the examples against the prior that a number of a description tells nothing.
 _TRUST = 1.0
+
+# Pictures are looked at until so much of the budget is used, and one of every class was.
+_LOOKING = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,11 +36,11 @@ class WholeModel:
     weights: Floats
     bias: Floats
 
-    def detect(self, image: Image, *, min_score: float) -> list[Region]:
-        """Every class that is as probable as `min_score`, the most probable first."""
+    def detect(self, image: Image) -> list[Region]:
+        """Every class with its probability, the most probable first."""
         chances = self._chances(describe(image.pixels) @ self.weights + self.bias)
         pairs = zip(self.labels, chances.tolist(), strict=True)
-        found = [Region(label, WholeImage(), score) for label, score in pairs if score >= min_score]
+        found = [Region(label, WholeImage(), score) for label, score in pairs]
         return sorted(found, key=lambda region: -region.score)
 
     def _chances(self, evidence: Floats) -> Floats:
@@ -52,39 +57,49 @@ class WholeModel:
         )
 
 
-def fit(examples: Sequence[Example], *, clock: Clock, told: Told) -> WholeModel | None:
+def fit(
+    examples: Sequence[Example], *, clock: Clock, rng: np.random.Generator, told: Told
+) -> WholeModel | None:
     """A model of the classes of whole images; None if there are none."""
-    names = [_names(example) for example in examples]
-    labels = tuple(sorted(set().union(*names)))
+    labels = tuple(one.label for one in answers_of(examples) if one.shape is WholeImage)
     if not labels:
         return None
-    exclusive = all(len(own) == 1 for own in names if own)
-    chosen = [index for index, own in enumerate(names) if own or not exclusive]
-    looks = []
-    for index in chosen:
+    named = [_named(example, labels) for example in examples]
+    truth = np.array([[label in example.labels for label in labels] for example in named])
+    group = np.unique(truth, axis=0, return_inverse=True)[1].reshape(-1)
+    looks: list[Floats] = []
+    mirrored: list[Floats] = []
+    order = evenly(group, rng)
+    for index in order:
+        if len(looks) > group.max() and clock.spent > _LOOKING:
+            break
         pixels = image_of(examples[index].picture).pixels
-        looks += [describe(pixels), describe(np.ascontiguousarray(pixels[:, ::-1]))]
+        looks.append(describe(pixels))
+        mirrored.append(describe(np.ascontiguousarray(pixels[:, ::-1])))
         told(Progress("forest", clock.spent, clock.steps))
-    truth = np.array([[label in names[index] for label in labels] for index in chosen])
-    return _fitted(np.stack(looks), truth.repeat(2, axis=0), labels, exclusive=exclusive)
+    chosen = order[: len(looks)]
+    seen, truth = np.stack(looks), truth[chosen]
+    if mirror_keeps(seen, np.stack(mirrored), group[chosen]):
+        seen, truth = np.concatenate([seen, mirrored]), np.tile(truth, (2, 1))
+    return _fitted(seen, truth, labels, exclusive=exclusive(named))
 
 
-def _names(example: Example) -> set[str]:
-    return {region.label for region in example.regions if isinstance(region.shape, WholeImage)}
+def _named(example: Example, labels: Sequence[str]) -> Example:
+    """With those of its regions that are classes of these labels."""
+    kept = (one for one in example.regions if isinstance(one.shape, WholeImage))
+    return replace(example, regions=tuple(one for one in kept if one.label in labels))
 
 
 def _fitted(
     looks: Floats, truth: NDArray[np.bool_], labels: tuple[str, ...], *, exclusive: bool
 ) -> WholeModel:
     """Of looks (n, d) and truth (n, k)."""
-    if exclusive and len(labels) > 1:
+    if exclusive:
         weights, bias = _logistic(looks, truth.argmax(axis=1))
     else:
         columns = [_one(looks, own) for own in truth.T]
         weights, bias = (np.stack(parts, axis=-1) for parts in zip(*columns, strict=True))
-    # One class is as probable as it was in the examples, even if it was in all of them.
-    alone = len(labels) == 1
-    return WholeModel(labels, exclusive and not alone, *map(_single, (weights, bias)))
+    return WholeModel(labels, exclusive, *map(_single, (weights, bias)))
 
 
 def _single(numbers: NDArray[Any]) -> Floats:

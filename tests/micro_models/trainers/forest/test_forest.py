@@ -21,9 +21,10 @@ from micro_models.regions import (
     Shape,
     WholeImage,
 )
-from micro_models.trainers.forest import ForestTrainer
+from micro_models.trainers.forest import ForestTrainer, trees
 from micro_models.trainers.forest.objects import kinds_of, objects_of
 from micro_models.trainers.forest.sight import sight_for
+from micro_models.trainers.forest.views import View
 
 WIDTH, HEIGHT = 96, 80
 FEW = Budget(steps=12)
@@ -124,6 +125,90 @@ def test_classes_that_were_seen_together_are_told_apart_one_by_one():
 
 def test_a_class_without_another_is_as_likely_as_it_was():
     assert chances(of_classes(RED, RED), by_colour(BLUE, 9)) == {"red": pytest.approx(5 / 6)}
+
+
+def test_pictures_without_a_class_are_examples_of_none():
+    found = chances(of_classes(RED, RED, {}, BLUE, BLUE, {}), by_colour({}, 9))
+    assert max(found.values()) < 0.5
+
+
+def test_every_class_is_given_however_unlikely():
+    examples = of_classes(RED, RED, BLUE, BLUE)
+    model = ForestTrainer().fit(examples, budget=FEW, seed=0)
+    found = model.detect([by_colour(RED, 9)], min_score=0.9)[0]
+    assert {region.label for region in found} == {"red", "blue"}
+
+
+def arrow(label: str, seed: int, *, whole: bool) -> Example:
+    """A triangle that points to the left or to the right."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(90, 120, (48, 64, 3)).astype(np.uint8)
+    x, y = rng.integers(16, 20, 2) if whole else (rng.integers(0, 36), rng.integers(0, 24))
+    for column in range(20):
+        half = 10 * (20 - column if label == "right" else column + 1) // 20
+        pixels[y + 12 - half : y + 12 + half, x + 4 + column] = (230, 220, 40)
+    shape = WholeImage() if whole else Box(x + 4, y + 2, x + 24, y + 22)
+    return Example(Image(pixels), [Region(label, shape)])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_labels_that_are_mirror_images_are_told_apart(whole):
+    examples = [arrow(("left", "right")[n % 2], n, whole=whole) for n in range(10)]
+    model = ForestTrainer().fit(examples, budget=FEW, seed=0)
+    unseen = [arrow(("left", "right")[n % 2], 50 + n, whole=whole) for n in range(10)]
+    found = model.detect([example.picture for example in unseen])
+    best = [max(regions, key=lambda region: region.score).label for regions in found]
+    assert best == [example.labels[0] for example in unseen]
+
+
+@pytest.mark.parametrize("kinds", [["Box", "Class", "Class"], ["Class", "Box", "Box"]])
+def test_a_label_is_answered_in_one_kind_of_shape(kinds):
+    boxed = picture("Box", 30, 30, seed=0)
+    regions = [
+        boxed.regions[0] if kind == "Box" else Region("thing", WholeImage()) for kind in kinds
+    ]
+    model = ForestTrainer().fit([Example(boxed.picture, regions)], budget=FEW, seed=0)
+    found = {type(region.shape) for region in model.detect([boxed.picture])[0]}
+    assert found == {WholeImage if kinds[0] == "Box" else Box}
+
+
+def test_skeletons_without_points_are_found_as_such():
+    boxed = picture("Box", 30, 30, seed=0)
+    bare = Region("thing", Keypoints(np.zeros((0, 2), np.float32), np.zeros(0, np.float32)))
+    examples = [Example(boxed.picture, [*boxed.regions, bare, bare])]
+    model = ForestTrainer().fit(examples, budget=FEW, seed=0)
+    best = model.detect([boxed.picture])[0][0]
+    assert isinstance(best.shape, Keypoints)
+    assert len(best.shape.points) == 0
+
+
+def test_who_writes_into_a_state_does_not_change_the_model():
+    examples = [picture("Box", 30, 30, seed=0), *of_classes(RED, BLUE)]
+    model = ForestTrainer().fit(examples, budget=FEW, seed=0)
+    for array in model.state().arrays.values():
+        array[...] = 0
+    assert all(array.any() for array in model.state().arrays.values())
+
+
+def test_of_many_pictures_it_looks_at_as_many_as_there_is_time_for(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("micro_models.budget.time.monotonic", lambda: now[0])
+
+    def takes(seconds, work):
+        def slow(*given, **named):
+            now[0] += seconds
+            return work(*given, **named)
+
+        return slow
+
+    monkeypatch.setattr(View, "image", takes(0.01, View.image))
+    monkeypatch.setattr(trees, "grown", takes(0.02, trees.grown))
+    examples = [picture("Box", 30, 30, seed=n) for n in range(60)]
+    examples[7] = Example(examples[7].picture, [Region("rare", Box(40, 40, 60, 60))])
+    model = ForestTrainer().fit(examples, budget=Budget(seconds=0.5), seed=0)
+    assert model.labels == ("rare", "thing")
+    assert len(model.state().arrays["located.roots"]) > 5
+    assert 0.4 < now[0] <= 0.55
 
 
 def test_same_seed_and_steps_give_the_same_arrays():

@@ -82,6 +82,36 @@ def test_extent_of_every_shape(shape, box):
         np.testing.assert_allclose([found.x0, found.y0, found.x1, found.y1], expected, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("shape", "area_px"),
+    [
+        (Polygon(np.array([[10, 10], [20, 10], [20, 20], [10, 20]], np.float32)), 100),
+        (RotatedBox(15, 15, 10, 10, 0), 100),
+        (RotatedBox(15, 15, 10, 4, 90), 40),
+        (Ellipse(15, 15, 5, 5), 80),
+        (Box(10, 10, 20, 20), 100),
+        (Mask(np.pad(np.ones((10, 10), np.bool_), ((10, 12), (10, 28)))), 100),
+    ],
+)
+def test_an_area_is_the_pixels_whose_middles_are_inside(shape, area_px):
+    outline = Polygon(np.array([[0, 0], [1, 0], [0, 1]], np.float32))
+    kinds = kinds_of([Example(drawn(), [Region("a", outline)])])
+    (area,) = objects_of(drawn(), [Region("a", shape)], kinds).inside
+    rows, columns = np.nonzero(area)
+    assert len(rows) == area_px
+    assert (columns.mean() + 0.5, rows.mean() + 0.5) == (15, 15)
+
+
+@pytest.mark.parametrize("far", [1e9, 1e30])
+def test_what_reaches_far_beyond_the_image_covers_it(far):
+    outline = np.array([[-far, -far], [far, -far], [far, far], [-far, far]], np.float32)
+    region = Region("a", Polygon(outline))
+    kinds = kinds_of([Example(drawn(), [region])])
+    objects = objects_of(drawn(), [region], kinds)
+    assert objects.inside[0].all()
+    assert np.abs(objects.boxes).max() <= 2 * 48
+
+
 def test_a_label_is_of_the_kind_of_most_of_its_regions():
     regions = [Region("a", BOX), Region("a", BOX), Region("a", Point(1, 1)), Region("b", BOX)]
     kinds = kinds_of([Example(drawn(), regions)])
