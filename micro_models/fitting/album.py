@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from micro_models.examples import Example, Picture, image_of
+from micro_models.evaluation.overlap import bounds
+from micro_models.examples import Example, Picture
 from micro_models.fitting.scaling import factor_for, scaled_image, scaled_region
-from micro_models.pictures import UnreadableImage, upright_size
-from micro_models.regions import Image, Mask
+from micro_models.pictures import UnreadableImage, read_upright, upright_size
+from micro_models.regions import Image, Mask, Point, WholeImage
 
 # 3 bytes a pixel: 0.9 GB of labelled images and 0.3 GB of others. A trainer's copies, features and
 # the network's own memory need about as much again.
 LABELLED_PX = 300e6
 UNLABELLED_PX = 100e6
 # More images of a project add little to what it looks like, and each must be decoded.
-UNLABELLED_COUNT = 200
+UNLABELLED_COUNT = 60
+# Reading larger images than this, in the mean, or more of them in all takes seconds that are better
+# spent on training: they are halved while objects' shorter sides stay as long as trainers want.
+_MEAN_PX, _ALL_PX, _OBJECT_PX = 4e6, 60e6, 36.0
+
+# Is told how many pictures are read, and how many there are. To stop, raise from it.
+Read = Callable[[int, int], None]
+
+
+def _nothing(number: int, count: int) -> None:
+    pass
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +56,13 @@ def opened(
     *,
     rng: np.random.Generator,
     limit_px: float = LABELLED_PX,
+    unlabelled_count: int = UNLABELLED_COUNT,
+    told: Read = _nothing,
+    is_late: Callable[[], bool] = _never,
 ) -> Album:
-    """Decode all examples and, of the unlabelled pictures, a random few.
+    """Decode all examples and, of the unlabelled pictures, `unlabelled_count` at random.
+
+    Once it `is_late` no more unlabelled pictures are read.
 
     Errors: `UnreadableImage` and `FileNotFoundError`, which name the file of an example, and
     `ValueError` for a mask of another size than its image.
@@ -53,47 +73,74 @@ def opened(
     >>> album.factor, album.examples[0].picture.width_px
     (0.5, 30)
     """
-    factor = factor_for(sum(_size(one.picture) for one in examples), limit=limit_px)
-    decoded = tuple(_decoded(number, one, factor) for number, one in enumerate(examples, 1))
-    others, skipped = _sample(unlabelled, factor, rng)
-    return Album(decoded, others, factor, skipped)
-
-
-def _size(picture: Picture) -> int:
-    """In pixels, from the header alone."""
-    if isinstance(picture, Image):
-        return picture.width_px * picture.height_px
-    width, height = upright_size(Path(picture))
-    return width * height
-
-
-def _decoded(number: int, example: Example, factor: float) -> Example:
-    image = image_of(example.picture)
-    size = image.height_px, image.width_px
-    for region in example.regions:
-        if isinstance(region.shape, Mask) and region.shape.pixels.shape != size:
-            raise ValueError(
-                f"the mask {region.label!r} of example {number} is {region.shape.pixels.shape}, "
-                f"its image {size} (height, width); a mask is as large as its image"
-            )
-    small = scaled_image(image, factor)
-    shape = small.width_px, small.height_px
-    return Example(small, [scaled_region(one, factor, size=shape) for one in example.regions])
-
-
-def _sample(
-    pictures: Sequence[Picture], factor: float, rng: np.random.Generator
-) -> tuple[tuple[Image, ...], int]:
-    images: list[Image] = []
+    factor = _factor(examples, limit_px)
+    count = len(examples) + min(len(unlabelled), unlabelled_count)
+    decoded = []
+    for number, example in enumerate(examples, 1):
+        decoded.append(_decoded(number, example, factor))
+        told(number, count)
+    others: list[Image] = []
     skipped, room_px = 0, UNLABELLED_PX
-    for index in rng.permutation(len(pictures))[: 2 * UNLABELLED_COUNT].tolist():
-        if len(images) == UNLABELLED_COUNT or room_px <= 0:
+    for index in rng.permutation(len(unlabelled))[: 2 * unlabelled_count].tolist():
+        if len(others) == unlabelled_count or room_px <= 0 or is_late():
             break
         try:
-            image = scaled_image(image_of(pictures[index]), factor)
+            image = _read(unlabelled[index], factor)
         except (UnreadableImage, FileNotFoundError):
             skipped += 1
             continue
         room_px -= image.width_px * image.height_px
-        images.append(image)
-    return tuple(images), skipped
+        others.append(image)
+        told(len(decoded) + len(others), count)
+    return Album(tuple(decoded), tuple(others), factor, skipped)
+
+
+def _factor(examples: Sequence[Example], limit_px: float) -> float:
+    """How many times as large as given all images are to be, 0..1."""
+    pixels = float(sum(width * height for width, height in map(_size, examples)))
+    usual = min(len(examples) * _MEAN_PX, _ALL_PX)
+    least, factor = _least_factor(examples), 1.0
+    while pixels * factor**2 > usual and factor / 2 >= least:
+        factor /= 2
+    return min(factor, factor_for(pixels, limit=limit_px))
+
+
+def _least_factor(examples: Sequence[Example]) -> float:
+    """At which the typical object of the label with the smallest is as large as it should be."""
+    sides: dict[str, list[float]] = {}
+    for region in (region for example in examples for region in example.regions):
+        if isinstance(region.shape, Point):  # of something as small as you like
+            return 1.0
+        box = bounds(region.shape)
+        side = min(box.x1 - box.x0, box.y1 - box.y0)
+        if not isinstance(region.shape, WholeImage):
+            sides.setdefault(region.label, []).append(max(side, 1.0))
+    smallest = min((float(np.median(some)) for some in sides.values()), default=np.inf)
+    return min(_OBJECT_PX / smallest, 1.0)
+
+
+def _size(example: Example) -> tuple[int, int]:
+    """(width, height) in pixels, from the header alone."""
+    picture = example.picture
+    if isinstance(picture, Image):
+        return picture.width_px, picture.height_px
+    return upright_size(Path(picture))
+
+
+def _read(picture: Picture, factor: float) -> Image:
+    if isinstance(picture, Image):
+        return scaled_image(picture, factor)
+    return read_upright(Path(picture), factor=factor)
+
+
+def _decoded(number: int, example: Example, factor: float) -> Example:
+    width, height = _size(example)
+    for region in example.regions:
+        if isinstance(region.shape, Mask) and region.shape.pixels.shape != (height, width):
+            raise ValueError(
+                f"the mask {region.label!r} of example {number} is {region.shape.pixels.shape}, "
+                f"its image {(height, width)} (height, width); a mask is as large as its image"
+            )
+    small = _read(example.picture, factor)
+    shape = small.width_px, small.height_px
+    return Example(small, [scaled_region(one, factor, size=shape) for one in example.regions])
