@@ -11,8 +11,9 @@ from micro_models.budget import Budget, Told, ignore
 from micro_models.detections import DetectorTask
 from micro_models.examples import Example, image_of
 from micro_models.interface import State
-from micro_models.regions import Image
-from micro_models.trainers.yolo_answers import answers_of, can_answer
+from micro_models.regions import Box, Image
+from micro_models.tasks import answers_of
+from micro_models.trainers.yolo_answers import can_answer
 from micro_models.trainers.yolo_checkpoint import Checkpoint, read_checkpoint, relabelled
 from micro_models.trainers.yolo_model import Plan, YoloModel, restored
 from micro_models.trainers.yolo_samples import Freedom, Sample, bounds, outlines, sample_of
@@ -118,8 +119,6 @@ def _lesson(plan: Plan, examples: Sequence[Example], *, measured: bool) -> Lesso
         sample_of(example, labels, size_px=plan.size_px, points=points, squeezed=squeezed)
         for example in examples
     ]
-    if squeezed:
-        samples = [sample for sample in samples if sample.instances]
     return Lesson(plan.task, samples, _canvas(samples), _freedom(plan), points, measured)
 
 
@@ -131,6 +130,6 @@ def _canvas(samples: Sequence[Sample]) -> tuple[int, int]:
 
 def _freedom(plan: Plan) -> Freedom:
     """A turned upright box is too large; and a mirrored left ear is a right ear."""
-    upright = any(answer.kind == "Box" for answer in plan.answers)
+    upright = any(answer.shape is Box for answer in plan.answers)
     outlined = plan.task in (DetectorTask.SEGMENT, DetectorTask.OBB)
     return Freedom(outlined and not upright, plan.task is not DetectorTask.POSE)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,15 @@ from micro_models.engines.letterbox import Letterbox
 from micro_models.engines.ultralytics_runtime import module
 from micro_models.engines.yolo_findings import Findings, detections
 from micro_models.interface import ModelFileError, State
-from micro_models.regions import Image, Region
-from micro_models.trainers.yolo_answers import Answer, region_of
+from micro_models.regions import Image, Region, Shape
+from micro_models.tasks import Answer
+from micro_models.trainers.yolo_answers import region_of
 from micro_models.trainers.yolo_architecture import Structure, assemble, checked
 from micro_models.trainers.yolo_samples import GREY, resized
 from micro_models.trainers.yolo_training import with_weights
 
 _FORMAT = 1
+_SHAPES: dict[str, type[Shape]] = {kind.__name__: kind for kind in get_args(Shape)}
 _MOST_OBJECTS = 1000
 _MOST_OVERLAP = 0.6
 # Fewer are never looked at by anybody, and there are thousands of them.
@@ -78,11 +80,14 @@ class YoloModel:
             "format": _FORMAT,
             "task": plan.task.value,
             "architecture": plan.architecture,
-            "answers": [asdict(answer) for answer in plan.answers],
+            "answers": [
+                {"label": one.label, "kind": one.shape.__name__, "points": one.points}
+                for one in plan.answers
+            ],
             "size_px": plan.size_px,
             "points": None if plan.points is None else list(plan.points),
         }
-        return State(settings, self._arrays)
+        return State(settings, {name: value.copy() for name, value in self._arrays.items()})
 
     def _detect(self, image: Image, min_score: float) -> list[Region]:
         size, squeezed = self._plan.size_px, self._plan.task is DetectorTask.CLASSIFY
@@ -92,11 +97,13 @@ class YoloModel:
             placed = Letterbox(
                 (image.width_px, image.height_px), (size, size), (0, 0), (size, size)
             )
-        found = self._infer(_filled(image, placed), max(min_score, _LEAST_SCORE))
+        # Of classes each is told.
+        least = 0.0 if squeezed else max(min_score, _LEAST_SCORE)
+        found = self._infer(_filled(image, placed), least)
         answers = {answer.label: answer for answer in self._plan.answers}
         regions = (
             region_of(one, answers[one.label])
-            for one in detections(found, placed, self.labels, min_score=min_score)
+            for one in detections(found, placed, self.labels, min_score=least)
         )
         return [region for region in regions if region is not None]
 
@@ -163,7 +170,7 @@ def _plan(settings: Mapping[str, Any]) -> Plan:
                 f"the YOLO is stored in format {settings['format']!r}, this program reads {_FORMAT}"
             )
         answers = tuple(
-            Answer(_text(one["label"]), _text(one["kind"]), _size(one["points"], 0))
+            Answer(_text(one["label"]), _SHAPES[_text(one["kind"])], _size(one["points"], 0))
             for one in settings["answers"]
         )
         labels = [answer.label for answer in answers]

@@ -159,7 +159,7 @@ def _paint(area: NDArray[np.uint8], shape: Shape, box: Box) -> None:
     """Fill the pixels whose middles lie in a shape, all of which are in a box."""
     height, width = area.shape
     x0, y0 = max(math.floor(box.x0), 0), max(math.floor(box.y0), 0)
-    x1, y1 = min(math.ceil(box.x1), width), min(math.ceil(box.y1), height)
+    x1, y1 = max(min(math.ceil(box.x1), width), x0 + 1), max(min(math.ceil(box.y1), height), y0 + 1)
     size = {"width_px": x1 - x0, "height_px": y1 - y0}
     part, corner = area[y0:y1, x0:x1], np.array([x0, y0], np.float32)
     match shape:

@@ -179,11 +179,12 @@ SUITED = {
     DetectorTask.SEGMENT: {"one object", "ellipses", "polygons", "masks"},
     DetectorTask.OBB: {"rotated boxes"},
     DetectorTask.POSE: {"skeletons", "skeletons half seen", "skeletons of several lengths"},
-    DetectorTask.CLASSIFY: {"one class only", "one class each"},
+    DetectorTask.CLASSIFY: {"one class each"},
 }
 ASKED = set.union(*SUITED.values()) | {
     "no object at all",
     "points",
+    "one class only",
     "several classes each",
     "boxes and a class",
     "every kind",
@@ -197,6 +198,29 @@ def test_it_suits_what_its_task_can_tell(task: DetectorTask) -> None:
         suited -= SUITED[DetectorTask.DETECT] - SUITED[task]
     assert suited == SUITED[task]
     assert not YoloTrainer().suits(CASES["one object"]())
+
+
+def test_a_classifier_is_for_pictures_of_one_class_each() -> None:
+    day, night, none = (
+        Example("dusk.png", [Region(label, WholeImage())] if label else [])
+        for label in ("day", "night", "")
+    )
+    classifier = trainer(DetectorTask.CLASSIFY)
+    assert classifier.suits([day, night])
+    assert not classifier.suits([day, night, none])
+
+
+def test_every_class_is_told_however_unlikely() -> None:
+    model, _ = learned(DetectorTask.CLASSIFY)
+    found = model.detect(images(scenes(DetectorTask.CLASSIFY, [100])), min_score=0.9)[0]
+    assert sorted(one.label for one in found) == list(model.labels)
+
+
+def test_who_writes_into_a_state_does_not_change_the_model() -> None:
+    model, _ = learned(DetectorTask.CLASSIFY)
+    for array in model.state().arrays.values():
+        array[...] = 0
+    assert any(array.any() for array in model.state().arrays.values())
 
 
 def test_what_does_not_suit_is_an_error() -> None:
