@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from micro_models.trainers.tiny.augment import (
     warp,
 )
 from micro_models.trainers.tiny.layout import STRIDE
+from micro_models.trainers.tiny.lookalikes import stay_apart
 from micro_models.trainers.tiny.recipe import Recipe
 from micro_models.trainers.tiny.scale import VIEW_PX, resized, view
 from micro_models.trainers.tiny.spec import Spec
@@ -72,8 +74,9 @@ class Sampler:
     def __init__(
         self, examples: Sequence[Example], spec: Spec, *, scale: float, recipe: Recipe
     ) -> None:
-        self.spec, self._recipe, self._policy = spec, recipe, Policy.of(examples)
+        self.spec, self._recipe = spec, recipe
         self._scenes = [_scene(example, scale) for example in examples]
+        self._policy = _policy(examples, self._scenes)
         labels = sorted(set().union(*(one.by_label for one in self._scenes)))
         self._showing = [[one for one in self._scenes if label in one.by_label] for label in labels]
         self._labels = labels
@@ -160,6 +163,31 @@ def _scene(example: Example, scale: float) -> _Scene:
     by_label = {label: np.flatnonzero(labels == label) for label in set(labels.tolist())}
     whole, boxes = view(image.pixels), edges.reshape(-1, 4)
     return _Scene(Image(pixels), scale / shrunk, regions, boxes, by_label, whole, classes)
+
+
+def _policy(examples: Sequence[Example], scenes: Sequence[_Scene]) -> Policy:
+    """What the examples allow, but for what would make one label look like another."""
+    wanted = Policy.of(examples)
+    objects = [one for scene in scenes for one in _objects(scene)]
+    images = [(one.whole, str(sorted(region.label for region in one.classes))) for one in scenes]
+
+    def is_safe(change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]) -> bool:
+        seen = [([crop for crop, _ in of], [label for _, label in of]) for of in (objects, images)]
+        return all(stay_apart(crops, labels, change) for crops, labels in seen)
+
+    mirror = wanted.mirror and is_safe(np.fliplr)
+    turn = wanted.turn and all(is_safe(partial(np.rot90, k=quarters)) for quarters in (1, 2, 3))
+    return replace(wanted, mirror=mirror, turn=turn)
+
+
+def _objects(scene: _Scene) -> Iterator[tuple[NDArray[np.uint8], str]]:
+    """What its objects look like, with their labels."""
+    height, width = scene.image.pixels.shape[:2]
+    for region, (x0, y0, x1, y1) in zip(scene.regions, scene.boxes.tolist(), strict=True):
+        left, right = max(int(x0), 0), min(math.ceil(x1), width)
+        top, bottom = max(int(y0), 0), min(math.ceil(y1), height)
+        if left < right and top < bottom:
+            yield scene.image.pixels[top:bottom, left:right], region.label
 
 
 def _colors(images: Sequence[NDArray[np.uint8]]) -> tuple[Floats, Floats]:

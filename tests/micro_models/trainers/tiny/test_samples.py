@@ -101,3 +101,21 @@ def test_a_sample_of_the_pixels_tells_the_colours(monkeypatch):
     assert not np.array_equal(some.mean, every.mean)
     assert some.mean == pytest.approx(every.mean, abs=5)
     assert some.std == pytest.approx(every.std, abs=3)
+
+
+def facing(label, *, whole):
+    """A wedge that is bright where the label says; all of the picture, or a small part of it."""
+    wedge = np.tile(np.linspace(20, 230, 24, dtype=np.uint8)[:, None], (24, 1, 3))
+    wedge = wedge if label == "right" else wedge[:, ::-1]
+    if whole:
+        return Example(Image(wedge), [Region(label, WholeImage())])
+    pixels = np.full((96, 128, 3), 120, np.uint8)
+    pixels[40:64, 50:74] = wedge
+    return Example(Image(pixels), [Region(label, Box(50, 40, 74, 64))])
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_nothing_is_mirrored_into_what_has_another_label(whole):
+    both = [facing(label, whole=whole) for label in ("left", "right")]
+    assert not sampler(both)._policy.mirror
+    assert sampler(both[:1])._policy.mirror
