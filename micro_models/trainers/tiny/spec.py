@@ -78,7 +78,7 @@ class Spec:
         """What these examples ask for; each label in the kind that most of its regions have.
 
         >>> import numpy as np
-        >>> from micro_models.regions import Image, WholeImage
+        >>> from micro_models.regions import Image, Region
         >>> image = Image(np.zeros((8, 8, 3), np.uint8))
         >>> regions = [Region("car", Box(1, 1, 5, 5)), Region("night", WholeImage())]
         >>> spec = Spec.of([Example(image, regions)])

@@ -253,12 +253,20 @@ def _box_around(box: Box, matrix: Matrix) -> Box:
 
 
 def _outline(mask: Mask) -> Shape:
-    rings = [one.points for one in mask_to_polygons(mask, tolerance_px=0.5)]
+    # OpenCV's simplifying is quick; that lines may cross does no harm to what is filled.
+    rings = [_simpler(one.points) for one in mask_to_polygons(mask, tolerance_px=0)]
     if not rings:
         return mask
     first = rings[0]
     ways = [np.concatenate([first[:1], ring, ring[:1]]) for ring in rings[1:]]
     return Polygon(np.concatenate([first, *ways]))
+
+
+def _simpler(ring: Floats) -> Floats:
+    fewer = np.asarray(cv2.approxPolyDP(ring, 0.5, True), np.float32).reshape(-1, 2)
+    # What is thin may all but vanish.
+    stays = abs(cv2.contourArea(fewer)) >= 0.75 * abs(cv2.contourArea(ring))
+    return fewer if stays and len(fewer) >= 3 else ring
 
 
 def _common(box: Box, size_px: tuple[int, int]) -> Box | None:
