@@ -62,6 +62,10 @@ class Course:
         """Whether no time is left; never of a budget of steps."""
         return self.budget.seconds is not None and self._left_s() <= 1e-3
 
+    def used(self, share: float) -> bool:
+        """Whether this share of the time is over; never of a budget of steps."""
+        return self.budget.seconds is not None and self.seconds > share * self.budget.seconds
+
     def late(self, share: float) -> bool:
         """Whether so little time is left that a stage with this share would end the course."""
         return self.budget.seconds is not None and self._left_s() < 2 * share * self.budget.seconds

@@ -9,7 +9,7 @@ import numpy as np
 
 from micro_models.budget import Budget, Told, ignore
 from micro_models.examples import Example, Picture, image_of
-from micro_models.fitting.album import Album, opened
+from micro_models.fitting.album import UNLABELLED_COUNT, Album, opened
 from micro_models.fitting.builtin import default_trainers
 from micro_models.fitting.calibrating import LEAST_RAW, calibrated_by
 from micro_models.fitting.committee import Committee, CommitteeTrainer
@@ -29,6 +29,9 @@ from micro_models.regions import Image, Region
 _QUICK_TRIAL, _QUICK_FIT, _TRIALS = 0.1, 0.12, 0.28
 # Of the time, for looking at this many unlabelled images with a new model to calibrate it.
 _LOOKING, _LOOKED_AT = 0.05, 40
+# Of the time, after which no more unlabelled pictures are read; and how many are worth it where
+# they are learned from.
+_READING, _ENRICHING_COUNT = 0.1, 200
 # A first model is worth showing if it is right more often than not.
 _GOOD_ENOUGH = 0.5
 
@@ -88,9 +91,17 @@ def fit(
     course = Course(budget, told)
     course.tell("reading pictures")
     rng = np.random.default_rng(np.random.SeedSequence([seed, 0]))
-    album = opened(examples, unlabelled, rng=rng)
+    enriched = options.copy_paste or options.pseudo_labels
+    album = opened(
+        examples,
+        unlabelled,
+        rng=rng,
+        unlabelled_count=_ENRICHING_COUNT if enriched else UNLABELLED_COUNT,
+        told=lambda number, count: course.tell(f"reading picture {number} of {count}"),
+        is_late=lambda: course.used(_READING),
+    )
     suited = _suited(default_trainers() if trainers is None else trainers, album)
-    if options.copy_paste or options.pseudo_labels:
+    if enriched:
         suited = [
             EnrichedTrainer(trainer, options.copy_paste, options.pseudo_labels)
             for trainer in suited
