@@ -263,7 +263,7 @@ def _outline(mask: Mask) -> Shape:
 
 
 def _simpler(ring: Floats) -> Floats:
-    fewer = np.asarray(cv2.approxPolyDP(ring, 0.5, True), np.float32).reshape(-1, 2)
+    fewer = np.asarray(cv2.approxPolyDP(ring, epsilon=0.5, closed=True), np.float32).reshape(-1, 2)
     # What is thin may all but vanish.
     stays = abs(cv2.contourArea(fewer)) >= 0.75 * abs(cv2.contourArea(ring))
     return fewer if stays and len(fewer) >= 3 else ring
