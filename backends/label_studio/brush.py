@@ -145,6 +145,8 @@ def decode_png(url: Any, *, width_px: int, height_px: int) -> Bools:
 
 def _bytes(rle: Sequence[int]) -> bytes:
     try:
+        if isinstance(rle, int):  # of a number Python makes so many bytes
+            raise TypeError
         return bytes(rle)
     except (TypeError, ValueError):
         raise BadRequest("the rle of a brush is a list of numbers 0..255") from None

@@ -23,7 +23,15 @@ def chosen(control: Control, regions: Sequence[Region]) -> list[Region]:
     best: dict[str, Region] = {}
     for region in sorted(regions, key=lambda region: -region.score):
         best.setdefault(region.label, region)
-    return list(best.values())[: _at_most(control)]
+    return list(best.values())[: at_most(control)]
+
+
+def at_most(control: Control) -> int | None:
+    """How many classes a control takes together; None: any number."""
+    if control.tag == "Choices":
+        return None if attribute(control, "choice") == "multiple" else 1
+    most = attribute(control, "maxusages")
+    return int(most) or None if most.isdecimal() and len(most) < 9 else None
 
 
 def encode_classes(control: Control, labels: Sequence[str]) -> Json:
@@ -56,10 +64,3 @@ def score_of(item: Mapping[str, Any]) -> float:
     if isinstance(score, bool) or not isinstance(score, float | int) or not 0 <= score <= 1:
         return 1.0
     return float(score)
-
-
-def _at_most(control: Control) -> int | None:
-    if control.tag == "Choices":
-        return None if attribute(control, "choice") == "multiple" else 1
-    most = attribute(control, "maxusages")
-    return int(most) or None if most.isdecimal() and len(most) < 9 else None

@@ -78,7 +78,7 @@ def encode_boxes(boxes: Sequence[Box | RotatedBox], size_px: tuple[int, int]) ->
     """
     if all(isinstance(box, Box) for box in boxes):
         return [_upright(box, size_px) for box in boxes]
-    visible = [_visible(box, size_px) for box in boxes]
+    visible = [visible_part(box, size_px) for box in boxes]
     turned = [box for box in visible if isinstance(box, RotatedBox)]
     for quarter_turns in range(4) if len(turned) == len(visible) else ():
         values = [_rotated(box, quarter_turns, size_px) for box in turned]
@@ -96,6 +96,35 @@ def decode_box(value: Mapping[str, Any], size_px: tuple[int, int]) -> Box | Rota
     if angle_deg % 360:
         return rotated_about_corner(x, y, width, height, angle_deg)
     return Box(min(x, x + width), min(y, y + height), max(x, x + width), max(y, y + height))
+
+
+def visible_part(box: Box | RotatedBox, size_px: tuple[int, int]) -> Box | RotatedBox:
+    """The box cut to what the image shows of it, with its angle; itself if nothing leaves.
+
+    Upright around all of it if the image shows nothing.
+    """
+    width, height = size_px
+    if isinstance(box, Box):
+        box = RotatedBox((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2,
+                         box.x1 - box.x0, box.y1 - box.y0, 0.0)  # fmt: skip
+    corners = box.corners()
+    if (corners >= 0).all() and (corners <= size_px).all():
+        return box
+    image = np.array([(0, 0), (width, 0), (width, height), (0, height)], dtype=np.float32)
+    area, shown = cv2.intersectConvexConvex(corners, image)
+    if area <= 0 or shown is None:
+        x0, y0 = corners.min(axis=0).astype(float)
+        x1, y1 = corners.max(axis=0).astype(float)
+        return Box(x0, y0, x1, y1)
+    angle = math.radians(box.angle_deg)
+    axes = np.array([(math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))])
+    along = shown.reshape(-1, 2).astype(np.float64) @ axes.T
+    low, high = along.min(axis=0), along.max(axis=0)
+    center = (low + high) / 2 @ axes
+    sides = high - low
+    return RotatedBox(
+        float(center[0]), float(center[1]), float(sides[0]), float(sides[1]), box.angle_deg
+    )
 
 
 def _pixels(mask: Mask, size_px: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -128,32 +157,6 @@ def _upright(box: Box | RotatedBox, size_px: tuple[int, int]) -> Json:
     x0, x1 = _percent(box.x0, width), _percent(box.x1, width)
     y0, y1 = _percent(box.y0, height), _percent(box.y1, height)
     return {"x": x0, "y": y0, "width": x1 - x0, "height": y1 - y0, "rotation": 0}
-
-
-def _visible(box: Box | RotatedBox, size_px: tuple[int, int]) -> Box | RotatedBox:
-    """The box cut to what the image shows of it, with its angle; itself if nothing leaves."""
-    width, height = size_px
-    if isinstance(box, Box):
-        box = RotatedBox((box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2,
-                         box.x1 - box.x0, box.y1 - box.y0, 0.0)  # fmt: skip
-    corners = box.corners()
-    if (corners >= 0).all() and (corners <= size_px).all():
-        return box
-    image = np.array([(0, 0), (width, 0), (width, height), (0, height)], dtype=np.float32)
-    area, shown = cv2.intersectConvexConvex(corners, image)
-    if area <= 0 or shown is None:
-        x0, y0 = corners.min(axis=0).astype(float)
-        x1, y1 = corners.max(axis=0).astype(float)
-        return Box(x0, y0, x1, y1)
-    angle = math.radians(box.angle_deg)
-    axes = np.array([(math.cos(angle), math.sin(angle)), (-math.sin(angle), math.cos(angle))])
-    along = shown.reshape(-1, 2).astype(np.float64) @ axes.T
-    low, high = along.min(axis=0), along.max(axis=0)
-    center = (low + high) / 2 @ axes
-    sides = high - low
-    return RotatedBox(
-        float(center[0]), float(center[1]), float(sides[0]), float(sides[1]), box.angle_deg
-    )
 
 
 def _rotated(box: RotatedBox, quarter_turns: int, size_px: tuple[int, int]) -> Json:
