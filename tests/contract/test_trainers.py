@@ -64,7 +64,6 @@ OF_YOLO = (
     "hundreds of objects",
     "fifty classes",
     "objects of 1 pixel",
-    "every size",
     "forty megapixels",
     "one label in several kinds",
 )
@@ -168,7 +167,7 @@ def damaged(state: State) -> Iterator[tuple[str, State]]:
     for key in settings:
         yield f"setting {key} gone", State({k: v for k, v in settings.items() if k != key}, arrays)
         yield f"setting {key} odd", State({**settings, key: {"x": [None, "y"]}}, arrays)
-    for key in sorted(arrays)[:: max(len(arrays) // 3, 1)]:
+    for key in sorted(arrays)[:: max(len(arrays) // 2, 1)][:2]:
         array = arrays[key]
         yield f"array {key} gone", State(settings, {k: v for k, v in arrays.items() if k != key})
         yield f"array {key} longer", State(settings, {**arrays, key: np.append(array, array)})
@@ -195,7 +194,7 @@ def test_a_damaged_state_is_refused(name: str) -> None:
     assert tried > 5
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", TRAINERS)
 def test_an_old_model_is_not_changed_by_a_new_fit(name: str) -> None:
     """Which is another model, for its seed is another."""
     some = examples(PLAIN[name])
