@@ -22,6 +22,7 @@ import numpy as np
 import PIL.Image
 
 from micro_models.engines.checkpoints import CheckpointError
+from micro_models.threads import wait_passively
 
 _one_at_a_time = threading.RLock()
 # Its settings file lies here; the folder goes with the process.
@@ -52,9 +53,7 @@ def module(name: str = "") -> ModuleType:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Puts back what ultralytics changes for the whole process when imported or set up."""
-    # Read when torch is first imported. By default its threads wait for each other in busy loops:
-    # beside other busy processes a YOLO then takes ten times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_passively()
     import torch
 
     with _one_at_a_time:

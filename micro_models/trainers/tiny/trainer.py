@@ -8,6 +8,7 @@ from micro_models.budget import Budget, Told, ignore
 from micro_models.examples import Example
 from micro_models.interface import State
 from micro_models.regions import Image
+from micro_models.threads import wait_passively
 from micro_models.trainers.tiny.model import TinyModel, restored
 from micro_models.trainers.tiny.recipe import Recipe
 
@@ -43,6 +44,7 @@ class TinyTrainer:
         """
         del unlabelled
         clock = budget.start()
+        wait_passively()
         # torch takes a second to import, and who only detects needs it not.
         from micro_models.trainers.tiny.training import train
 
