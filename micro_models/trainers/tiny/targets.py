@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from micro_models.regions import Box, Floats, Region
 from micro_models.trainers.tiny.cells import Cells, Matrix, bells_at, joined
@@ -189,7 +190,9 @@ def _teach_sides(
     cells, away, half = cells.where(order), away[:, order], half[:, order]
     at = (cells.row, cells.column)
     targets.sides[:, *at] = np.maximum(np.concatenate([half + away, half - away]), _LEAST_SIDE)
-    targets.sides_weight[0, *at] = np.where(cells.height >= _NEAR, 1, _OUTLINE_WEIGHT)
+    index = np.array([thing.index for thing in taught])[cells.owner]
+    weights = np.where(cells.height >= _NEAR, 1, _OUTLINE_WEIGHT)
+    targets.sides_weight[0, *at] = _evened(weights, cells.owner, index)
     if len(targets.angle):
         angles = 2 * np.array([thing.angle for thing in taught])[cells.owner]
         targets.angle[:, *at] = np.sin(angles), np.cos(angles)
@@ -198,6 +201,16 @@ def _teach_sides(
     winner = np.full(targets.sides.shape[1:], -1)
     winner[at] = cells.owner
     return cells.where(winner[at] == cells.owner)
+
+
+def _evened(weights: Floats, *groups: NDArray[np.intp]) -> Floats:
+    """(n,) weights with which large groups, each (n,) numbers, count by the root of what they did.
+
+    Else nobody would care for the sides of a small object among large ones, or of a rare label.
+    """
+    for group in groups:
+        weights = weights / np.sqrt(np.bincount(group, weights))[group]
+    return weights
 
 
 def _angle_weight(thing: Thing) -> float:

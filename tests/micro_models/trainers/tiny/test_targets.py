@@ -84,7 +84,7 @@ def test_an_object_is_a_peak_of_exactly_one_cell_with_sides_around_it():
     targets = taught(Region("box", Box(20, 12, 60, 44)))
     assert np.argwhere(targets.heat == 1).tolist() == [[1, 7, 10]]
     assert targets.sides[:, 7, 10].tolist() == [5.5, 4.5, 4.5, 3.5]
-    assert targets.sides_weight[0, 7, 10] == 1
+    assert targets.sides_weight[0, 7, 10] > 0
     assert targets.sides_weight[0, 0, 0] == 0
     assert targets.heat[[0, 2, 3, 4]].max() == 0
 
@@ -190,3 +190,20 @@ def test_a_polygon_and_its_mask_cover_the_same(x: int, y: int, width: int, heigh
         grids.append(grid)
     assert (grids[0] == grids[1]).all()
     assert grids[0].sum() * 16 == pixels.sum()
+
+
+@pytest.mark.parametrize("label", ["box", "turned"])
+def test_the_sides_of_a_small_object_count_more_than_its_few_cells(label: str):
+    targets = taught(Region("box", Box(4, 4, 64, 60)), Region(label, Box(80, 20, 88, 28)))
+    weights = targets.sides_weight[0]
+    large, small = weights[:, :17], weights[:, 17:]
+    by_cells = np.count_nonzero(small) / np.count_nonzero(large)
+    assert by_cells < 0.5
+    assert small.sum() / large.sum() > 1.3 * by_cells
+
+
+def test_the_sides_of_a_rare_label_count_more_than_as_one_of_many():
+    boxes = [Region("box", Box(x, 8, x + 12, 20)) for x in range(4, 84, 16)]
+    rare = Region("turned", RotatedBox(48, 48, 12, 12, 0))
+    weights = taught(*boxes, rare).sides_weight[0]
+    assert weights[8:].sum() > 1.5 * weights[:8].sum() / len(boxes)
