@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +15,27 @@ from micro_models.trainers.forest.targets import Layout
 
 Ints = NDArray[np.intp]
 
+# (kind, boxes (n, 4) in cells) -> the boxes, on a second look.
+Refined = Callable[[int, Floats], Floats]
+
 # Of two boxes of a label that overlap more, the weaker goes; peaks looked at, per label.
 _OVERLAP = 0.4
 _PEAKS = 1000
 # How far from the aim a key point is looked for, parts of the object; heat that says nothing.
 _DRAW, _COLD = 0.25, 0.02
+# How far from a peak cells vote, down and right.
+_VOTERS = range(-2, 3)
 _NEARBY = np.ones((3, 3), np.uint8)
 
 
 def decode(
-    answers: Floats, layout: Layout, *, width_px: int, height_px: int, min_score: float
+    answers: Floats,
+    layout: Layout,
+    refined: Refined,
+    *,
+    width_px: int,
+    height_px: int,
+    min_score: float,
 ) -> list[Region]:
     """The objects that (rows, columns, layout.width) answers tell of, best first."""
     rows, columns = answers.shape[:2]
@@ -30,7 +43,9 @@ def decode(
     found: list[Region] = []
     for kind, known in enumerate(layout.kinds):
         scores, boxes = _found(answers, layout, kind, max(min_score, 0.02))
-        boxes = boxes * np.tile(scale, 2)
+        boxes = refined(kind, boxes)
+        kept = _apart(boxes)
+        scores, boxes = scores[kept], boxes[kept] * np.tile(scale, 2)
         shapes: list[Shape]
         if known.shape in MASK_LIKE:
             inside = answers[..., layout.inside.start + kind]
@@ -63,16 +78,16 @@ def _found(answers: Floats, layout: Layout, kind: int, min_score: float) -> tupl
 
 
 def _boxes(answers: Floats, layout: Layout, kind: int, y: Ints, x: Ints) -> tuple[Floats, Bools]:
-    """(n, 4) the mean of the boxes that the nine cells about each peak vote for; if any does."""
+    """(n, 4) the mean of the boxes that the cells about each peak vote for; if any does."""
     rows, columns = answers.shape[:2]
     total = np.zeros((len(y), 4), np.float32)
     weights = np.zeros(len(y), np.float32)
-    for down in (-1, 0, 1):
-        for right in (-1, 0, 1):
+    for down in _VOTERS:
+        for right in _VOTERS:
             at_y, at_x = np.clip(y + down, 0, rows - 1), np.clip(x + right, 0, columns - 1)
             said = answers[at_y, at_x]
             sides = said[:, layout.sides]
-            weight = sides[:, 0] * said[:, kind]
+            weight = (sides[:, 0] * said[:, kind]) ** 2
             reach = sides[:, 1:] / np.maximum(sides[:, :1], 1e-6)
             place = np.stack([at_x + 0.5, at_y + 0.5], axis=1)
             box = np.concatenate([place - reach[:, :2], place + reach[:, 2:]], axis=1)

@@ -18,6 +18,7 @@ from micro_models.trainers.forest import trees
 from micro_models.trainers.forest.looks import mirror_keeps, thumbnails
 from micro_models.trainers.forest.lots import evenly
 from micro_models.trainers.forest.objects import Objects
+from micro_models.trainers.forest.refining import Known, Refiner, learned
 from micro_models.trainers.forest.sight import Sight
 from micro_models.trainers.forest.targets import SURE, Layout, encode
 from micro_models.trainers.forest.views import View, random_view, without_cut
@@ -44,6 +45,9 @@ _VIEWS, _VIEWED, _CELLS, _FIRST_CELLS, _LOOKING = 12, 60, 300_000, 600_000, 0.3
 # Parts of the budget that may be used when the first trees, and the harder cells, are there.
 _SCOUTING, _MINING = 0.45, 0.55
 
+# Boxes of a label to learn from when they are refined; fewer if less than a second is left.
+_REFINED = 2000
+
 
 @dataclass(frozen=True, eq=False)
 class Samples:
@@ -55,14 +59,13 @@ class Samples:
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
-    """A view of an example: padded planes; per cell the answers (n, d) and the part (n,).
+class Looked(Known):
+    """A view of an example, and per cell the answers (n, d) and the part (n,).
 
     A part is 0 for background, then the labels' and key points' centres, then the labels' other
     cells.
     """
 
-    seen: Floats
     answers: Floats
     part: NDArray[np.intp]
 
@@ -76,8 +79,11 @@ def grow(
     clock: Clock,
     rng: np.random.Generator,
     told: Told,
-) -> trees.Forest:
-    """A forest that knows the objects of the images; at least one tree, whatever the clock says."""
+) -> tuple[trees.Forest, Refiner]:
+    """A forest that knows the objects of the images; at least one tree, whatever the clock says.
+
+    And what refines its boxes.
+    """
     mirror = layout.points == 0 and _mirror_keeps(images, objects, rng)
     looked = list(_looks(images, objects, sight, layout, clock, rng, mirror=mirror))
     share = 1 / len(looked)
@@ -89,7 +95,12 @@ def grow(
         samples += [
             _hard(one, scouts, sight, layout, share) for one in looked if clock.spent < _MINING
         ]
-    return _trees(_joined(samples), min(TREES, steps - clock.steps), clock, rng, told)
+    kinds = [kind.shape == "Box" and clock.spent < _MINING for kind in layout.kinds]
+    left = clock.left().seconds
+    most = _REFINED if left is None else min(int(left * _REFINED), _REFINED)
+    refiner = learned(looked, kinds, margin=sight.margin, most=most, rng=rng)
+    forest = _trees(_joined(samples), min(TREES, steps - clock.steps), clock, rng, told)
+    return forest, refiner
 
 
 def _mirror_keeps(
@@ -139,9 +150,11 @@ def _looks(
             view = without_cut(view, image.width_px, image.height_px)
             rows, columns = view.grid(image.width_px, image.height_px)
             seen = sight.look(view.image(image.pixels))
-            answers, owned = encode(view.objects(known), layout)
+            moved = view.objects(known)
+            answers, owned = encode(moved, layout)
             flat = answers.reshape(-1, layout.width)
-            yield Looked(seen, flat, _parts(flat, owned.ravel(), layout))
+            parts = _parts(flat, owned.ravel(), layout)
+            yield Looked(seen, moved.kind, moved.boxes, flat, parts)
             count, cells = count + 1, cells + rows * columns
 
 

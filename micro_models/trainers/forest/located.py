@@ -13,7 +13,7 @@ from micro_models.budget import Clock, Told
 from micro_models.examples import Example, image_of
 from micro_models.interface import ModelFileError, State
 from micro_models.regions import Floats, Image, Region
-from micro_models.trainers.forest import decoding, sight, trees
+from micro_models.trainers.forest import decoding, refining, sight, trees
 from micro_models.trainers.forest.growing import FIRST, grow
 from micro_models.trainers.forest.lots import evenly
 from micro_models.trainers.forest.objects import LOCATED, Kind, kinds_of, objects_of
@@ -37,6 +37,7 @@ class LocatedModel:
     layout: Layout
     sight: sight.Sight
     forest: trees.Forest
+    refiner: refining.Refiner
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -45,20 +46,24 @@ class LocatedModel:
 
     def detect(self, image: Image, *, min_score: float) -> list[Region]:
         """Its objects in an image, best first."""
+        size = self.sight.cell(image.width_px, image.height_px)
+        seen = self.sight.look(View(size, size).image(image.pixels))
+
+        def refined(kind: int, boxes: Floats) -> Floats:
+            return self.refiner.refined(seen, boxes, kind=kind, margin=self.sight.margin)
+
         return decoding.decode(
-            self.answers(image),
+            self._answers(seen),
             self.layout,
+            refined,
             width_px=image.width_px,
             height_px=image.height_px,
             min_score=min_score,
         )
 
-    def answers(self, image: Image) -> Floats:
+    def _answers(self, planes: Floats) -> Floats:
         """(rows, columns, layout.width) the mean over the trees; 0 where hopeless."""
-        size = self.sight.cell(image.width_px, image.height_px)
-        view = View(size, size)
-        rows, columns = view.grid(image.width_px, image.height_px)
-        planes = self.sight.look(view.image(image.pixels))
+        rows, columns = (side - 2 * self.sight.margin for side in planes.shape[1:])
         seen, offsets = planes.ravel(), self.sight.offsets(planes)
         found = np.zeros((rows * columns, self.layout.width), np.float32)
         count = len(self.forest)
@@ -77,7 +82,11 @@ class LocatedModel:
         kinds = [[kind.label, kind.shape, kind.points] for kind in self.layout.kinds]
         return State(
             {"kinds": kinds, **self.sight.settings()},
-            {"features": self.sight.features, **self.forest.arrays()},
+            {
+                "features": self.sight.features,
+                "corrections": self.refiner.weights,
+                **self.forest.arrays(),
+            },
         )
 
 
@@ -99,7 +108,7 @@ def fit(
             break
     where = sight.sight_for(objects)
     grown = grow(images, objects, sight=where, layout=layout, clock=clock, rng=rng, told=told)
-    return LocatedModel(layout, where, grown)
+    return LocatedModel(layout, where, *grown)
 
 
 def _rarest(examples: Sequence[Example], kinds: Sequence[Kind]) -> NDArray[np.intp]:
@@ -116,11 +125,13 @@ def restore(settings: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> 
     Errors: `ModelFileError` for a state that does not fit together.
     """
     layout = Layout(_kinds(settings.get("kinds")))
-    if "features" not in arrays:
-        raise ModelFileError("the forest lacks its features; train the model again")
+    for name in ("features", "corrections"):
+        if name not in arrays:
+            raise ModelFileError(f"the forest lacks its {name}; train the model again")
     where = sight.restored(settings, arrays["features"])
     forest = trees.restored(arrays, features=len(where.features), width=layout.width)
-    return LocatedModel(layout, where, forest)
+    refiner = refining.restored(arrays["corrections"], kinds=len(layout.kinds))
+    return LocatedModel(layout, where, forest, refiner)
 
 
 def _kinds(stored: object) -> tuple[Kind, ...]:

@@ -14,7 +14,7 @@ def evenly(
     The first are of as many groups as there are.
 
     >>> drawn = evenly(np.array([0, 0, 0, 0, 1]), np.random.default_rng(0), most=2)
-    >>> sorted(drawn == 4)
+    >>> sorted((drawn == 4).tolist())
     [False, True]
     """
     lots = rng.permutation(len(group))

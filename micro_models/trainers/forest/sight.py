@@ -115,7 +115,7 @@ def sight_for(images: Sequence[Objects]) -> Sight:
     grows = bool(np.std(length - np.log(areas)) < 0.8 * np.std(length))
     if grows:
         sizes = sizes * np.sqrt(usual / areas)[:, None]
-    short = float(np.quantile(sizes.min(axis=1), 0.3))
+    short = _short(sizes.min(axis=1), np.concatenate([one.kind for one in images]))
     most = max(short / _COARSE, np.sqrt(usual / _MOST))
     cell = float(np.clip(np.sqrt(usual / _ENOUGH), min(short / _FINE, most), most))
     cell = max(cell, 0.5)
@@ -124,6 +124,12 @@ def sight_for(images: Sequence[Objects]) -> Sight:
     return Sight(
         cell, usual if grows else 0.0, coarse, int(np.abs(features[:, 1:]).max()), features
     )
+
+
+def _short(sizes: NDArray[np.floating[Any]], kind: NDArray[np.intp]) -> float:
+    """The usual shorter side of the smallest label's objects, or of small ones of all."""
+    usual = [float(np.median(sizes[kind == one])) for one in np.unique(kind)]
+    return min(float(np.quantile(sizes, 0.3)), *usual)
 
 
 def _features(sizes: NDArray[np.floating[Any]]) -> NDArray[np.int64]:

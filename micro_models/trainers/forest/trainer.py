@@ -22,7 +22,7 @@ _PARTS = ("located", "whole")
 _LEAST_S = 0.3
 
 # Of the stored state; another number is another layout.
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, eq=False)

@@ -288,6 +288,18 @@ def test_a_state_of_something_else_is_refused():
             ForestTrainer().restore(state)
 
 
+def test_cells_are_small_enough_for_the_smallest_label():
+    pixels = np.zeros((480, 640, 3), np.uint8)
+    large = [Region("large", Box(x, 100, x + 100, 200)) for x in (0, 100, 200, 300, 400, 500)]
+    some = [large, [*large, Region("small", Box(50, 300, 90, 340))]]
+    examples = [Example(Image(pixels), regions) for regions in some]
+    cells = [
+        sight_for([objects_of(one.picture, one.regions, kinds_of([one]))]).cell(640, 480)
+        for one in examples
+    ]
+    assert cells[1] <= 40 / 5 < cells[0]
+
+
 def test_a_speck_on_forty_megapixels_keeps_the_cells_few():
     pixels = np.zeros((5200, 7700, 3), np.uint8)
     example = Example(Image(pixels), [Region("speck", Box(100, 100, 103, 103))])
