@@ -8,8 +8,8 @@ import os
 def wait_passively() -> None:
     """Call before torch is imported for the first time, which is when it reads this.
 
-    By default its threads wait for each other in busy loops. Beside one other busy process a step of
-    a training then took 9 s instead of 0.1 s.
+    By default its threads wait for each other in busy loops. Beside one other busy process a step
+    of a training then took 9 s instead of 0.1 s.
 
     >>> wait_passively()
     """

@@ -28,7 +28,7 @@ from micro_models.regions import Image, Region
 # Shares of the budget. What the quick trainer does not use the last stage gets.
 _QUICK_TRIAL, _QUICK_FIT, _TRIALS = 0.1, 0.12, 0.28
 # Of the time, for looking at this many unlabelled images with a new model to calibrate it.
-_LOOKING, _LOOKED_AT = 0.05, 40
+_LOOKING, _LOOKED_AT, _AT_LEAST = 0.05, 40, 8
 # Of the time, after which no more unlabelled pictures are read; and how many are worth it where
 # they are learned from.
 _READING, _ENRICHING_COUNT = 0.1, 200
@@ -236,7 +236,7 @@ class _Training:
         """With raw scores, in unlabelled images spread over all; in fewer if time is short."""
         found: list[tuple[Region, ...]] = []
         for image in self._album.unlabelled[:_LOOKED_AT]:  # they were drawn at random
-            if self._course.over:
+            if len(found) >= _AT_LEAST and self._course.over:
                 break
             found.append(tuple(learned.detect([image], min_score=LEAST_RAW)[0]))
         return found

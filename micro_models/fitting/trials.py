@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from micro_models.regions import Image
 MARGIN = 0.05
 # Who found less than this part of what another did is no help to it.
 _HELPS = 0.6
-# A trial that takes so many times as long as planned goes no further.
-_LATE = 1.5
+# After this part of the time a trial goes no further: the model itself should get the rest.
+_LATE = 0.6
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,6 @@ def tried(
 ) -> Trial:
     """Cross-validate a trainer with a `share`, 0..1, of the course's budget."""
     began = time.monotonic()
-    # Whatever else takes long, the model itself should get its time.
-    seconds = course.budget.seconds
-    latest = math.inf if seconds is None else began + _LATE * share * seconds
 
     def fit_part(some: Sequence[Example], number: int) -> Learned:
         name = f"{trainer.name}, trial {number + 1} of {len(groups)}"
@@ -77,7 +73,7 @@ def tried(
             told=stage.told,
         )
 
-    held = cross_validated(fit_part, examples, groups, is_late=lambda: time.monotonic() > latest)
+    held = cross_validated(fit_part, examples, groups, is_late=lambda: course.used(_LATE))
     count = len(set(held.fold))
     return Trial(trainer, held, quality(held), count, time.monotonic() - began)
 
