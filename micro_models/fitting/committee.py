@@ -12,9 +12,9 @@ from micro_models.examples import Example
 from micro_models.interface import Learned, ModelFileError, State, Trainer
 from micro_models.regions import Box, Image, Region
 
-# Whoever finds nothing at a place would have given it less than this score.
+# What finding nothing at a place counts, and finding hardly anything.
 _MISSED = 0.03
-_LEAST, _MOST = 1e-4, 1 - 1e-4
+_MOST = 0.9999
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ def _between(one: Box, other: Box) -> Box:
 
 def _mean(one: float, other: float) -> float:
     """The score whose log-odds are the mean of theirs."""
-    low, high = (min(max(score, _LEAST), _MOST) for score in (one, other))
+    low, high = (min(max(score, _MISSED), _MOST) for score in (one, other))
     odds = math.sqrt(low / (1 - low) * high / (1 - high))
     return odds / (1 + odds)
 

@@ -34,6 +34,8 @@ _LOOKING, _LOOKED_AT, _AT_LEAST = 0.05, 40, 8
 _READING, _ENRICHING_COUNT = 0.1, 200
 # A first model is worth showing if it is right more often than not.
 _GOOD_ENOUGH = 0.5
+# If the thorough trainer could not be tried, a quick one like this is taken.
+_OF_USE = 0.2
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ class _Training:
     def _choice(self) -> _Choice:
         thorough = self._trainers[-1]
         was_tried = any(trial.trainer is thorough for trial in self._trials)
-        if was_tried or (self._trials and self._trials[0].quality.score >= _GOOD_ENOUGH):
+        if was_tried or (self._trials and self._trials[0].quality.score >= _OF_USE):
             best, why = winner(self._trials)
             return _Choice(best.trainer, best.held, why)
         reason = "too little time" if self._groups else "a single example"

@@ -136,6 +136,8 @@ def restored(arrays: Mapping[str, NDArray[Any]], *, features: int, width: int) -
     bounds = ((forest.roots, nodes), (forest.children, nodes), (forest.feature, features))
     if any(array.min() < 0 or array.max() >= count for array, count in bounds):
         raise ModelFileError("the forest's nodes lead outside it; train the model again")
+    if (np.diff(forest.roots) <= 0).any():
+        raise ModelFileError("the forest's trees are out of order; train the model again")
     if not (np.isfinite(forest.threshold).all() and np.isfinite(forest.values).all()):
         raise ModelFileError("the forest holds numbers that are not finite; train the model again")
     return forest

@@ -49,6 +49,12 @@ def test_shapes_other_than_boxes_are_those_of_the_second() -> None:
     assert told.score == pytest.approx(0.5)
 
 
+def test_who_finds_hardly_anything_counts_as_who_finds_nothing() -> None:
+    (hardly,) = together([at(0, 0.5)], [at(0, 0.0)])
+    (nothing,) = together([at(0, 0.5)], [])
+    assert hardly.score == pytest.approx(nothing.score)
+
+
 def test_classes_are_joined_by_label() -> None:
     first = [Region("day", WholeImage(), 0.9), Region("night", WholeImage(), 0.1)]
     second = [Region("night", WholeImage(), 0.5), Region("day", WholeImage(), 0.5)]
