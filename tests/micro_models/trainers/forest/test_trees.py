@@ -70,6 +70,12 @@ def test_trees_that_lead_astray_are_refused(name, value):
         restored(replace(trees, **{name: array}).arrays(), features=3, width=2)
 
 
+def test_a_tree_that_is_there_twice_is_refused():
+    arrays = forest().arrays()
+    with pytest.raises(ModelFileError, match="order"):
+        restored({**arrays, "roots": np.tile(arrays["roots"], 2)}, features=3, width=2)
+
+
 @pytest.mark.parametrize("name", ["roots", "feature", "threshold", "children", "values"])
 def test_trees_of_other_shapes_and_types_are_refused(name):
     arrays = forest().arrays()
