@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from micro_models.evaluation.overlap import bounds
 from micro_models.examples import Example, Picture
-from micro_models.fitting.scaling import factor_for, scaled_image, scaled_region
-from micro_models.pictures import UnreadableImage, read_upright, upright_size
+from micro_models.fitting.scaling import factor_for, read_at, scaled_region, size_of
+from micro_models.pictures import UnreadableImage
 from micro_models.regions import Image, Mask, Point, WholeImage
 
 # 3 bytes a pixel: 0.9 GB of labelled images and 0.3 GB of others. A trainer's copies, features and
@@ -85,7 +84,7 @@ def opened(
         if len(others) == unlabelled_count or room_px <= 0 or is_late():
             break
         try:
-            image = _read(unlabelled[index], factor)
+            image = read_at(unlabelled[index], factor)
         except (UnreadableImage, FileNotFoundError):
             skipped += 1
             continue
@@ -97,7 +96,9 @@ def opened(
 
 def _factor(examples: Sequence[Example], limit_px: float) -> float:
     """How many times as large as given all images are to be, 0..1."""
-    pixels = float(sum(width * height for width, height in map(_size, examples)))
+    pixels = float(
+        sum(width * height for width, height in (size_of(one.picture) for one in examples))
+    )
     usual = min(len(examples) * _MEAN_PX, _ALL_PX)
     least, factor = _least_factor(examples), 1.0
     while pixels * factor**2 > usual and factor / 2 >= least:
@@ -119,28 +120,14 @@ def _least_factor(examples: Sequence[Example]) -> float:
     return min(_OBJECT_PX / smallest, 1.0)
 
 
-def _size(example: Example) -> tuple[int, int]:
-    """(width, height) in pixels, from the header alone."""
-    picture = example.picture
-    if isinstance(picture, Image):
-        return picture.width_px, picture.height_px
-    return upright_size(Path(picture))
-
-
-def _read(picture: Picture, factor: float) -> Image:
-    if isinstance(picture, Image):
-        return scaled_image(picture, factor)
-    return read_upright(Path(picture), factor=factor)
-
-
 def _decoded(number: int, example: Example, factor: float) -> Example:
-    width, height = _size(example)
+    width, height = size_of(example.picture)
     for region in example.regions:
         if isinstance(region.shape, Mask) and region.shape.pixels.shape != (height, width):
             raise ValueError(
                 f"the mask {region.label!r} of example {number} is {region.shape.pixels.shape}, "
                 f"its image {(height, width)} (height, width); a mask is as large as its image"
             )
-    small = _read(example.picture, factor)
+    small = read_at(example.picture, factor)
     shape = small.width_px, small.height_px
     return Example(small, [scaled_region(one, factor, size=shape) for one in example.regions])

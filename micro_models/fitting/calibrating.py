@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
 from micro_models.evaluation.matching import match
 from micro_models.examples import Example
@@ -168,6 +167,8 @@ def _fitted(
     shift_sd: float = _SHIFT_SD,
 ) -> Curve:
     """The likeliest curve, first without a wish for few doubts, which alone could go either way."""
+    from scipy.optimize import minimize  # slow to import
+
     pairs = zip(found, truth, strict=True)
     right = np.array([hit for a, b in pairs for hit in match(a, b).right], np.float64)
     mean = np.array([slope, 0.0, crowd, 0.0, *([0.0] * len(most))])

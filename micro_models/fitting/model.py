@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from micro_models.examples import Picture, image_of
+from micro_models.examples import Picture
 from micro_models.fitting.calibration import Calibration
 from micro_models.fitting.limits import Limits
 from micro_models.fitting.report import Report
-from micro_models.fitting.scaling import scaled_image, scaled_region
+from micro_models.fitting.scaling import read_at, scaled_region, size_of
 from micro_models.interface import Learned, State
-from micro_models.regions import Image, Region
+from micro_models.regions import Region
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,20 +46,20 @@ class MicroModel:
         Errors: `UnreadableImage` and `FileNotFoundError`, which name the file.
 
         >>> import numpy as np
-        >>> from micro_models import Box, Budget, Example, Region, fit
+        >>> from micro_models import Box, Budget, Example, Image, Region, fit
         >>> image = Image(np.zeros((48, 64, 3), np.uint8))
         >>> example = Example(image, [Region("car", Box(9, 9, 30, 30))])
         >>> model = fit([example], budget=Budget(steps=2))
         >>> [len(found) for found in model.detect([image, image], min_score=1.0)]
         [0, 0]
         """
-        return [self._detect(image_of(picture), min_score) for picture in pictures]
+        return [self._detect(picture, min_score) for picture in pictures]
 
     def state(self) -> State:
         """All of it but the report, as numbers and arrays.
 
         >>> import numpy as np
-        >>> from micro_models import Box, Budget, Example, Region, fit
+        >>> from micro_models import Box, Budget, Example, Image, Region, fit
         >>> image = Image(np.zeros((48, 64, 3), np.uint8))
         >>> example = Example(image, [Region("car", Box(9, 9, 30, 30))])
         >>> model = fit([example], budget=Budget(steps=2))
@@ -78,7 +78,7 @@ class MicroModel:
 
         >>> import tempfile
         >>> import numpy as np
-        >>> from micro_models import Box, Budget, Example, Region, fit
+        >>> from micro_models import Box, Budget, Example, Image, Region, fit
         >>> image = Image(np.zeros((48, 64, 3), np.uint8))
         >>> example = Example(image, [Region("car", Box(9, 9, 30, 30))])
         >>> model = fit([example], budget=Budget(steps=2))
@@ -91,14 +91,13 @@ class MicroModel:
 
         save(self, Path(folder))
 
-    def _detect(self, image: Image, min_score: float) -> list[Region]:
-        trust = self.limits.trust(image)
+    def _detect(self, picture: Picture, min_score: float) -> list[Region]:
+        size, small = size_of(picture), read_at(picture, self.factor)
+        trust = self.limits.trust(small)
         if trust == 0 or trust < min_score:
             return []
-        small = scaled_image(image, self.factor)
         least = self.calibration.least_raw(min_score / trust)
         found = self.calibration.calibrated(self.learned.detect([small], min_score=least)[0])
-        size = image.width_px, image.height_px
         return [
             scaled_region(replace(one, score=one.score * trust), 1 / self.factor, size=size)
             for one in found

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from micro_models.examples import Picture
+from micro_models.pictures import read_upright, upright_size
 from micro_models.regions import (
     Box,
     Ellipse,
@@ -22,6 +25,30 @@ from micro_models.regions import (
     Shape,
     WholeImage,
 )
+
+
+def size_of(picture: Picture) -> tuple[int, int]:
+    """(width, height) in pixels, of a file from its header alone.
+
+    >>> import numpy as np
+    >>> size_of(Image(np.zeros((40, 60, 3), np.uint8)))
+    (60, 40)
+    """
+    if isinstance(picture, Image):
+        return picture.width_px, picture.height_px
+    return upright_size(Path(picture))
+
+
+def read_at(picture: Picture, factor: float) -> Image:
+    """A picture `factor` times as wide and high, 0..1; a large file is not read whole for that.
+
+    >>> import numpy as np
+    >>> read_at(Image(np.zeros((40, 60, 3), np.uint8)), 0.5).width_px
+    30
+    """
+    if isinstance(picture, Image):
+        return scaled_image(picture, factor)
+    return read_upright(Path(picture), factor=factor)
 
 
 def scaled_image(image: Image, factor: float) -> Image:

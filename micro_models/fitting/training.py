@@ -273,6 +273,6 @@ def _notes(album: Album, choice: _Choice) -> Iterator[str]:
     if not choice.held.truth:
         yield "its scores are rough: no example could be held out to calibrate them"
     if album.factor < 1:
-        yield f"pictures were made {1 / album.factor:.1f} times smaller to fit in memory"
+        yield f"pictures were made {1 / album.factor:.1f} times smaller, for time and memory"
     if album.skipped:
         yield f"{album.skipped} unlabelled pictures could not be read and were left out"
