@@ -27,6 +27,8 @@ _LEAST_RATE = 0.01
 _TOLD_EVERY_S = 0.25
 # So many batches, within this part of the time, tell what the network at its end normalises by.
 _SETTLING, _SETTLING_PART = 8, 0.03
+# From this part of the budget on the weights change so little that what they see counts as well.
+_CALM = 0.85
 
 
 def train(
@@ -61,13 +63,16 @@ def _run(
 ) -> None:
     """Take steps until the clock is over."""
     optimisers = _optimisers(network, recipe)
-    told_s, step_s, begun = -math.inf, 0.0, 0.0
+    told_s, step_s, begun, is_calm = -math.inf, 0.0, 0.0, False
     # The next batch is drawn while the network learns from this one.
     with ThreadPoolExecutor(1, "tiny-batches") as drawing:
         drawn = drawing.submit(sampler.batch, rng)
         while not _is_over(clock, step_s):
             # What was spent on preparations, and on the first step, is no part of the schedule.
             begun = clock.spent if clock.steps < 2 else begun
+            if not is_calm and clock.spent > _CALM:
+                _forget(network)
+                is_calm = True
             began_s = clock.seconds
             batch, drawn = drawn.result(), drawing.submit(sampler.batch, rng)
             loss = _backward(network, batch, exclusive=sampler.spec.exclusive)
@@ -80,6 +85,8 @@ def _run(
                 told_s = clock.seconds
                 told(_progress(clock, loss))
         first = drawn.result()
+    if not is_calm:
+        _forget(network)
     _settle(network, itertools.chain([first], _more(sampler, rng, clock)))
 
 
@@ -102,19 +109,22 @@ def _more(sampler: Sampler, rng: np.random.Generator, clock: Clock) -> Iterator[
         yield sampler.batch(rng)
 
 
-@torch.no_grad()
-def _settle(network: Network, batches: Iterable[Batch]) -> None:
-    """Normalise by what the batches tell of the network as it is now.
+def _forget(network: Network) -> None:
+    """Normalise by what is seen from now on: all batches count alike, and none before.
 
-    What was averaged while it learnt lags behind: where a busy machine ends a training early, at a
-    high rate, such a network found nothing. Source: P. Izmailov et al., Averaging Weights Leads to
-    Wider Optima and Better Generalization (UAI 2018), arxiv.org/abs/1803.05407.
+    What was averaged while it learnt much lags behind: where a busy machine ended a training early,
+    at a high rate, such a network found nothing. Source: P. Izmailov et al., Averaging Weights
+    Leads to Wider Optima and Better Generalization (UAI 2018), arxiv.org/abs/1803.05407.
     """
     for part in network.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.reset_running_stats()
-            # All batches count alike.
             part.momentum = None
+
+
+@torch.no_grad()
+def _settle(network: Network, batches: Iterable[Batch]) -> None:
+    """Let it see batches without learning from them."""
     for batch in batches:
         network(torch.from_numpy(batch.images))
 

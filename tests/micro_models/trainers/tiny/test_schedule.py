@@ -10,7 +10,7 @@ from micro_models.budget import Budget
 from micro_models.trainers.tiny.network import Network
 from micro_models.trainers.tiny.recipe import Recipe
 from micro_models.trainers.tiny.samples import Batch
-from micro_models.trainers.tiny.training import _rate, _settle
+from micro_models.trainers.tiny.training import _forget, _rate, _settle
 
 
 def rates(steps, *, begun=0.0):
@@ -58,6 +58,7 @@ def test_a_network_is_normalised_by_what_it_is_at_its_end():
             weight.mul_(3)
         expected = network(images)["heat"]
         before = network.eval()(images)["heat"]
+        _forget(network)
         _settle(network.train(), [batch])
         after = network.eval()(images)["heat"]
     assert not torch.allclose(learning, expected, atol=0.1)
