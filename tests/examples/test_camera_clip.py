@@ -1,0 +1,28 @@
+"""The clip that anybody can make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from micro_models.examples import image_of
+
+
+def test_a_clip_that_can_be_read(
+    example_module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["camera_clip.py", str(tmp_path), "--frames", "30"])
+    example_module("camera_clip").main()
+    clip = example_module("datasets").read_clip(tmp_path / "frames", tmp_path / "boxes.csv")
+    assert len(clip) == 30
+    assert {len(example.regions) for example in clip} == {0, 1}
+    for example in clip:
+        for region in example.regions:
+            box = region.shape
+            inside = image_of(example.picture).pixels[
+                round(box.y0) : round(box.y1), round(box.x0) : round(box.x1)
+            ]
+            # The fairing is brighter than the evening sky around it.
+            assert inside.mean() > np.median(image_of(example.picture).pixels) + 10
