@@ -24,10 +24,10 @@ from micro_models.trainers.forest.targets import SURE, Layout, encode
 from micro_models.trainers.forest.views import View, random_view, without_cut
 
 # Trees, and those of them that only find the harder cells.
-TREES, FIRST = 40, 8
+TREES, FIRST = 40, 12
 
 # Cells to learn from in all: at centres, elsewhere on objects, of background, harder ones.
-_CENTERS, _OBJECTS, _BACKGROUND, _HARDER = 1500, 1000, 3000, 1500
+_CENTERS, _OBJECTS, _BACKGROUND, _HARDER = 1500, 1000, 3000, 5000
 
 # Cells of a view that are asked whether they are harder; what makes one.
 _ASKED, _DOUBT = 6000, 0.1

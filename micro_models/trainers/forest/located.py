@@ -14,14 +14,14 @@ from micro_models.examples import Example, image_of
 from micro_models.interface import ModelFileError, State
 from micro_models.regions import Floats, Image, Region
 from micro_models.trainers.forest import decoding, refining, sight, trees
-from micro_models.trainers.forest.growing import FIRST, grow
+from micro_models.trainers.forest.growing import grow
 from micro_models.trainers.forest.lots import evenly
 from micro_models.trainers.forest.objects import LOCATED, Kind, kinds_of, objects_of
 from micro_models.trainers.forest.targets import Layout
 from micro_models.trainers.forest.views import View
 
-# A cell that the first trees give less than this is background, and not asked further.
-_HOPELESS = 0.08
+# A cell that so many trees give less than this is background, and the others are not asked.
+_EARLY, _HOPELESS = 8, 0.08
 
 # Objects are read until so much of the budget is used, or so many pixels of areas are held.
 _READING, _PAINTED_PX = 0.1, 500_000_000
@@ -67,7 +67,7 @@ class LocatedModel:
         seen, offsets = planes.ravel(), self.sight.offsets(planes)
         found = np.zeros((rows * columns, self.layout.width), np.float32)
         count = len(self.forest)
-        early, late = range(min(FIRST, count)), range(min(FIRST, count), count)
+        early, late = range(min(_EARLY, count)), range(min(_EARLY, count), count)
         for start in range(0, len(found), _AT_ONCE):
             cells = np.arange(start, min(start + _AT_ONCE, len(found)))
             at = self.sight.index(planes, cells)
