@@ -19,6 +19,8 @@ Json = Mapping[str, Any]
 
 # People click as well as they see: not to ten pixels in a picture of ten thousand.
 _POINT_PART = 0.01
+# All regions of two people are compared with each other: 2,000 and 2,000 take 260 MB.
+MAX_COMPARED = 2_000
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ def read_truth(
     Skipped ones (`was_cancelled`) and drafts do not count, nor do those of which nothing could be
     read: "nothing here" is said only by an annotation that holds nothing. If any that counts is
     marked as ground truth, those alone do. Of each person the newest counts, and several people
-    are resolved by `consensus.agreed`. Otherwise as `annotations.read_annotation`.
+    are resolved by `consensus.agreed`, or where one has more than `MAX_COMPARED` regions, the
+    newest counts alone. Otherwise as `annotations.read_annotation`.
     """
     if not isinstance(annotations, list):
         return Truth(None, ("the annotations are no list",))
@@ -67,7 +70,7 @@ def read_truth(
 def _resolved(
     answers: Sequence[Reading], config: LabelConfig, picture: str | None, size_px: Size
 ) -> tuple[Region, ...]:
-    if len(answers) == 1:
+    if len(answers) == 1 or max(len(answer.regions) for answer in answers) > MAX_COMPARED:
         return answers[0].regions
     return agreed(
         [answer.regions for answer in answers],

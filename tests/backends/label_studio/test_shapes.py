@@ -180,3 +180,25 @@ def test_an_ellipse_keeps_what_leaves_the_picture():
 def test_a_point_beside_the_edge_is_on_it():
     item = result("keypoint", "Dog", x=100.4, y=-0.4, width=1)
     assert read_shape(item, SIZE_PX) == Point(200, 0)
+
+
+# Drawn in a real Label Studio 1.23.2 on a picture of 600 x 300 pixels, the view turned by 90
+# degrees: the rectangle from 10, 10 to 40, 30 percent of the upright picture, and so on.
+TURNED_VIEW = {
+    Box(60, 30, 240, 90): {
+        "x": 9.987669543773123, "y": 9.98766954377312,
+        "width": 29.963008631319354, "height": 19.975339087546242, "rotation": 0,
+    },
+    Ellipse(420, 180, 60, 60): {
+        "x": 70.03699136868065, "y": 60.04932182490753,
+        "radiusX": 9.987669543773109, "radiusY": 19.97533908754624, "rotation": 0,
+    },
+    Point(540, 60): {"x": 90.01233045622689, "y": 20.098643649815056, "width": 0.2466091245376079},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", TURNED_VIEW, ids=lambda shape: type(shape).__name__)
+def test_turning_the_view_turns_no_shape(shape):
+    item = result("rectangle", "Dog", **TURNED_VIEW[shape])
+    item |= {"original_width": 600, "original_height": 300, "image_rotation": 90}
+    assert similarity(read_shape(item, (600, 300)), shape) > 0.98

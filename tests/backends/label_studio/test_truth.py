@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from backends.label_studio.config import parse_label_config
-from backends.label_studio.truth import Truth, read_truth
+from backends.label_studio.truth import MAX_COMPARED, Truth, read_truth
 from micro_models.regions import Mask
 from tests.backends.label_studio.annotated import (
     CHOICES,
@@ -114,6 +114,14 @@ def test_clicks_of_several_people_are_as_exact_as_the_picture_is_large():
     annotations = [made(key_point("Dog", x=10 + i / 10), by=i, minute=i) for i in range(3)]
     truth = read_truth(annotations, CONFIG, size_px=(100_000, 100))
     assert truth.regions == (point("Dog", 10_100.0),)
+
+
+def test_of_too_many_regions_to_compare_those_of_the_newest_count():
+    crowd = [key_point("Dog", name=str(i), x=i / 30) for i in range(MAX_COMPARED + 1)]
+    people = [made(*crowd, by=1), made(CAT, by=2, minute=2), made(DOG, by=3, minute=1)]
+    truth = read_truth(people, CONFIG, size_px=(10_000, 100))
+    assert truth.regions == (box("Кот", 1_000, 20, 4_000, 60),)
+    assert read_truth(people[1:], CONFIG, size_px=SIZE_PX).regions == (box("Кот"),)
 
 
 def test_what_is_no_list_is_told():
