@@ -11,7 +11,7 @@ from torch.nn import functional
 # How much each head counts.
 WEIGHTS: Mapping[str, float] = {
     "heat": 1.0,
-    "sides": 2.0,
+    "sides": 3.0,
     "angle": 1.0,
     "mask": 2.0,
     "point_heat": 1.0,

@@ -192,7 +192,7 @@ def _teach_sides(
     targets.sides[:, *at] = np.maximum(np.concatenate([half + away, half - away]), _LEAST_SIDE)
     index = np.array([thing.index for thing in taught])[cells.owner]
     weights = np.where(cells.height >= _NEAR, 1, _OUTLINE_WEIGHT)
-    targets.sides_weight[0, *at] = _evened(weights, cells.owner, index)
+    targets.sides_weight[0, *at] = _evened(weights, index)
     if len(targets.angle):
         angles = 2 * np.array([thing.angle for thing in taught])[cells.owner]
         targets.angle[:, *at] = np.sin(angles), np.cos(angles)
@@ -203,14 +203,13 @@ def _teach_sides(
     return cells.where(winner[at] == cells.owner)
 
 
-def _evened(weights: Floats, *groups: NDArray[np.intp]) -> Floats:
-    """(n,) weights with which large groups, each (n,) numbers, count by the root of what they did.
+def _evened(weights: Floats, index: NDArray[np.intp]) -> Floats:
+    """(n,) weights with which each label, by its index (n,), counts by the root of what it did.
 
-    Else nobody would care for the sides of a small object among large ones, or of a rare label.
+    Else few small objects among many large ones would never learn their sides.
     """
-    for group in groups:
-        weights = weights / np.sqrt(np.bincount(group, weights))[group]
-    return weights
+    found: Floats = weights / np.sqrt(np.bincount(index, weights))[index]
+    return found
 
 
 def _angle_weight(thing: Thing) -> float:
