@@ -101,7 +101,7 @@ class _Graph:
     def _layers(self, x: Any, layers: Sequence[Layer]) -> Any:
         ops = self._ops
         for layer in layers:
-            pad, turn = [layer.dilation] * 2, [layer.dilation] * 2
+            pad, turn = [layer.padding] * 2, [layer.dilation] * 2
             weight = self._arrays[f"{layer.name}.weight"]
             x = ops.convolution(x, weight, [layer.stride] * 2, pad, pad, turn)
             x = ops.swish(ops.add(x, self._arrays[f"{layer.name}.bias"].reshape(1, -1, 1, 1)))

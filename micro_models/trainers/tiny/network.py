@@ -128,7 +128,7 @@ def _stack(layers: Iterable[Layer]) -> nn.Sequential:
 
 
 def _block(layer: Layer) -> nn.Sequential:
-    options = {"stride": layer.stride, "padding": layer.dilation, "dilation": layer.dilation}
+    options = {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
     return nn.Sequential(
         _empty(nn.Conv2d, layer.n_in, layer.n_out, 3, bias=False, **options),
         nn.BatchNorm2d(layer.n_out),
