@@ -138,11 +138,12 @@ def test_a_polygon_and_a_mask(x: float, y: float, radii: list[float]):
     polygon = star(x, y, radii)
     (found,) = seen([Region("a", polygon)])
     assert isinstance(found.shape, Polygon)
-    assert similarity(found.shape, polygon) > 0.85
+    # A pixel's edge more or less of a star 18 px across.
+    assert similarity(found.shape, polygon) > 0.8
     mask = polygon_to_mask(polygon, width_px=WIDTH, height_px=HEIGHT)
     (found,) = seen([Region("a", mask)])
     assert isinstance(found.shape, Mask)
-    assert similarity(found.shape, mask) > 0.85
+    assert similarity(found.shape, mask) > 0.8
 
 
 @quick
