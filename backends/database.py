@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,16 @@ def database_url(settings: Settings) -> str:
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
     return f"sqlite:///{settings.data_path / 'state.db'}"
+
+
+def make_tables(engine: sa.Engine, metadata: sa.MetaData) -> None:
+    """Make the tables that are not there, also while another process makes them."""
+    for _ in metadata.tables:
+        try:
+            return metadata.create_all(engine)
+        except sa.exc.DBAPIError:  # the other was faster with one; so it may be with the next
+            time.sleep(0.05)
+    return metadata.create_all(engine)
 
 
 def _make_private(path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 import sqlalchemy as sa
 import sqlalchemy.orm  # or DBOS does it in a thread, and others meet a half of it
 
-from backends.database import open_database
+from backends.database import make_tables, open_database
 from backends.errors import StateError
 from backends.interface import Project
 from backends.jobs.changes import (
@@ -50,10 +50,7 @@ class JobStore:
 
     def __init__(self, settings: Settings) -> None:
         self.engine = open_database(settings)
-        try:
-            METADATA.create_all(self.engine)
-        except sa.exc.DBAPIError:  # another process made the tables in the same moment
-            METADATA.create_all(self.engine)
+        make_tables(self.engine, METADATA)
         self.turns = TurnStore(self.engine)
 
     def job(self, job_id: str) -> JobState:

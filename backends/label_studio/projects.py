@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from backends.database import open_database
+from backends.database import make_tables, open_database
 from backends.settings import Settings
 
 _UNKNOWN_S = 1.0  # how long a key stays unknown before the database is asked again
@@ -54,10 +54,7 @@ class ProjectBook:
 
     def __init__(self, settings: Settings, *, refresh_s: float = 30.0) -> None:
         self._engine = open_database(settings)
-        try:
-            _METADATA.create_all(self._engine)
-        except sa.exc.DBAPIError:  # another process made the table in the same moment
-            _METADATA.create_all(self._engine)
+        make_tables(self._engine, _METADATA)
         self._refresh_s = refresh_s
         self._known: dict[str, tuple[KnownProject | None, float]] = {}
         self._lock = threading.Lock()
