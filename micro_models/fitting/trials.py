@@ -20,7 +20,7 @@ from micro_models.regions import Image
 # for the model itself than for its trial, and the figures of few images are rough.
 MARGIN = 0.05
 # Who found less than this part of what another did is no help to it.
-_HELPS = 0.6
+_HELPS = 0.25
 # After this part of the time a trial goes no further: the model itself should get the rest.
 _LATE = 0.6
 
