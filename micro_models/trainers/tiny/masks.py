@@ -105,7 +105,7 @@ def drawn(
 
     >>> patch = Patch(np.array([[0, 0, 0], [0, 1, 0], [0, 0, 0]], np.float32), top=1, left=1)
     >>> drawn(patch, Kind.MASK, (4.0, 4.0), (24, 20)).area_px
-    12
+    16
     """
     highest = float(patch.values.max())
     if highest < _NOTHING:
@@ -145,7 +145,8 @@ def _enlarged(
         patch.values,
         to_cells,
         (right - left, bottom - top),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        # Straight lines between cells would cut the corners off small objects.
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
     return np.asarray(fine) > edge, top, left

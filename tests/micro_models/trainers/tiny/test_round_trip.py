@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from micro_models.evaluation.overlap import similarity
@@ -134,16 +134,16 @@ def test_what_is_turned_is_seen_stretched(kind: type, angle_deg: float, stretch:
 
 @quick
 @given(inside_x, inside_y, st.lists(st.floats(9, 28), min_size=5, max_size=12))
+@example(129.4375, 30.0, [9.0] * 5)
 def test_a_polygon_and_a_mask(x: float, y: float, radii: list[float]):
     polygon = star(x, y, radii)
     (found,) = seen([Region("a", polygon)])
     assert isinstance(found.shape, Polygon)
-    # A pixel's edge more or less of a star 18 px across.
-    assert similarity(found.shape, polygon) > 0.8
+    assert similarity(found.shape, polygon) > 0.85
     mask = polygon_to_mask(polygon, width_px=WIDTH, height_px=HEIGHT)
     (found,) = seen([Region("a", mask)])
     assert isinstance(found.shape, Mask)
-    assert similarity(found.shape, mask) > 0.8
+    assert similarity(found.shape, mask) > 0.85
 
 
 @quick
