@@ -40,6 +40,8 @@ _YOUNG_S = 600.0
 _TRIES = 3
 # Pictures are never made smaller than this, in parts of their sides.
 _LEAST_FACTOR = 1e-4
+# What zipfile and numpy raise; RuntimeError for what is encrypted or packed in another way.
+_DAMAGE = (zipfile.BadZipFile, ValueError, EOFError, OSError, SyntaxError, RuntimeError)
 _AGAIN = "copy the whole folder again, or train it again"
 _LEARNED, _LIMITS = "learned.", "limits.descriptions"
 
@@ -220,12 +222,10 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
             }
     except FileNotFoundError:
         raise
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, SyntaxError) as error:
-        if isinstance(error, ModelFileError):
-            raise
+    except ModelFileError:
+        raise
+    except _DAMAGE as error:
         raise ModelFileError(f"{path} is cut off or damaged; {_AGAIN}") from error
-    except (NotImplementedError, RuntimeError) as error:  # an encrypted or exotic archive
-        raise ModelFileError(f"{path} is no file of ours; {_AGAIN}") from error
 
 
 def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:

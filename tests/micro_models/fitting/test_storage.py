@@ -174,6 +174,14 @@ def enormous(folder: Path) -> None:
         archive.writestr("learned.colours.npy", head)
 
 
+def encrypted(folder: Path) -> None:
+    """As an archive that asks for a password: a bit in both headers of the first part says so."""
+    data = bytearray(arrays(folder).read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + flags] |= 1
+    arrays(folder).write_bytes(data)
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no folder": (shutil.rmtree, "there is no model"),
     "no json": (lambda f: (f / "model.json").unlink(), "there is no model"),
@@ -200,6 +208,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], Any], str]] = {
     "code": (with_objects, "cut off or damaged"),
     "compressed": (compressed, "cut off or damaged"),
     "enormous": (enormous, "cut off or damaged"),
+    "encrypted": (encrypted, "cut off or damaged"),
     "pickle": (lambda f: arrays(f).write_bytes(pickle.dumps(Code())), "cut off or damaged"),
 }
 
