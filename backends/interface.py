@@ -266,8 +266,42 @@ class Prelabeller(Protocol):
         """
 
 
+class Learner(Protocol):
+    """A backend that learns from annotations, as background jobs see it."""
+
+    def learn(
+        self, project_key: str, *, go_on: Callable[[], None], tell: Callable[[str], None]
+    ) -> None:
+        """Compare with Label Studio's present state, train if there is something new, promote.
+
+        Takes minutes. `go_on` raises when it is to stop, `tell` is told what it waits for. Whoever
+        does it again, from any point on, does no harm. Errors: `LabelpilotError`, after which the
+        old models are as they were.
+        """
+
+
 class Background(Protocol):
     """Durable work that goes on after an answer, as backends see it."""
+
+    def train(self, project_key: str) -> None:
+        """Have a project's models trained, after what is being trained there already if anything.
+
+        One training of a project goes on at a time, whoever asks. Returns at once. Errors:
+        `StateError`.
+        """
+
+    def is_training(self, project_key: str) -> bool:
+        """Whether a training of the project waits or goes on. Errors: `StateError`."""
+
+    def refresh(
+        self, project: Project, version: str, *, first: Sequence[int] = (), others: bool = True
+    ) -> None:
+        """Have predictions of `version` stored for tasks without annotations; our older ones go.
+
+        `first` in their order, whether they have annotations or not, then, if `others`, the rest of
+        the project. What was to be refreshed to another version no longer is. Returns at once.
+        Errors: `StateError`.
+        """
 
     def prelabel(self, project: Project, version: str, task_ids: Sequence[int]) -> None:
         """Have tasks labelled and their predictions stored; those under way already are left so.

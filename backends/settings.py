@@ -85,6 +85,28 @@ class Settings(BaseSettings):
         description='"Retrieve predictions" answers after this time with what is ready; the rest '
         "follows in the background",
     )
+    train_first_at: int = Field(
+        default=5, ge=0, description="labelled tasks from which on micro-models train; 0: never"
+    )
+    train_quiet_s: float = Field(
+        default=2.0, ge=0, description="how long nobody has submitted before a training begins"
+    )
+    train_budget_s: float = Field(
+        default=45.0, gt=0, le=3600, description="how long a training may take"
+    )
+    train_device: str = Field(
+        default="cpu", description="where micro-models train: cpu, auto, or a torch device"
+    )
+    micro_score_threshold: float = Field(
+        default=0.5, ge=0, le=1, description="probability of being right that a region needs"
+    )
+    micro_disk_mb: int = Field(
+        default=2_000, ge=10, description="micro-models on disk; beyond, old versions leave"
+    )
+    micro_memory_mb: int = Field(
+        default=1_000, ge=10, description="micro-models kept loaded; beyond, the least used leaves"
+    )
+
     job_threads: int = Field(
         default=2, ge=1, description="chunks of background work done at the same time"
     )
