@@ -80,6 +80,16 @@ class Task:
 
 
 @dataclass(frozen=True)
+class LabelledTask:
+    """A task with annotations as Label Studio has them: `updated_at` tells whether they changed."""
+
+    id: int
+    updated_at: str
+    data: Mapping[str, Any]
+    annotations: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
 class Drawn:
     """One prompt as the annotator drew it, in pixels of the `Interaction`'s size.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from backends.interface import LabelledTask as LabelledTask
 from micro_models.regions import Region
 
 
@@ -44,16 +45,6 @@ class Scope:
                 return f"{self.field}={self.value}"
             case _:
                 return f"{self.kind} {self.value}"
-
-
-@dataclass(frozen=True)
-class LabelledTask:
-    """A task with annotations as Label Studio has them: `updated_at` tells whether they changed."""
-
-    id: int
-    updated_at: str
-    data: Mapping[str, Any]
-    annotations: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True)
