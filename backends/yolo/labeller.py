@@ -36,7 +36,7 @@ from backends.yolo.plan import ReadyRun
 from backends.yolo.video import track_video
 from micro_models.active_learning.certainty import joint_certainty
 from micro_models.detections import Detection, Outline, Tracker
-from micro_models.regions import Image, Mask
+from micro_models.regions import Image
 
 log = logging.getLogger(__name__)
 
@@ -282,13 +282,6 @@ class Labeller:
                 f"{target}: {error}",
                 advice=f"correct its {target.parameters.tracker}_... attributes",
             ) from error
-
-
-def mask_bytes(labelled: Labelled) -> int:
-    """How much memory the masks of an answer hold."""
-    placed = labelled.prediction.regions if labelled.prediction else ()
-    shapes = [one.region.shape for one in placed if isinstance(one, PlacedRegion)]
-    return sum(shape.pixels.nbytes for shape in shapes if isinstance(shape, Mask))
 
 
 def _detected(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from backends.errors import BadLabelConfig, LabelpilotError, ModelMissing
@@ -23,9 +23,10 @@ from backends.interface import (
     TaskProgress,
     VideoSource,
 )
+from backends.jobs.answering import answer_in_time, leave
 from backends.settings import Settings
 from backends.weights import fetch
-from backends.yolo.labeller import Labeller, MakeTracker, Work, mask_bytes
+from backends.yolo.labeller import Labeller, MakeTracker, Work
 from backends.yolo.pipeline import SeenCache
 from backends.yolo.plan import ReadyRun, Run, plan, prepare
 from backends.yolo.report import findings_of_model, findings_of_run, lines
@@ -57,8 +58,6 @@ NOT_INSTALLED = (
 # /setup must answer within 3 s; to hash 100 MB takes a part of one.
 VERSION_WAITS_S = 2.0
 SEEN_BYTES = 100_000_000
-# Full-size masks that one answer holds until it is encoded; with more, the rest follows later.
-HELD_BYTES = 300_000_000
 
 
 def yolo_loader(settings: Settings) -> Load:
@@ -247,53 +246,22 @@ class YoloBackend:
         if version == NO_WEIGHTS:
             self._shelf.find(runs[0].model)  # says what is missing
         videos = {run.medium.data_key for run in runs if run.is_video}
-        pending = self._pending(project, version, tasks)
-        todo = [
-            task
-            for task in tasks
-            if task.id not in pending and not any(task.data.get(key) for key in videos)
-        ]
-        found: dict[int, Prediction | None] = {}
-        for labelled in self._in_time(project, todo, deadline):
-            found[id(labelled.task)] = labelled.prediction
-            if labelled.error is not None:
-                log.warning("task %s is not pre-labelled: %s", labelled.task.id, labelled.error)
-        self._leave(
-            project,
-            version,
-            [task for task in tasks if id(task) not in found and task.id not in pending],
+        return answer_in_time(
+            lambda some: self._label_loaded(project, some, deadline),
+            tasks,
+            project=project,
+            version=version,
+            deadline=deadline,
+            background=self.background,
+            later=lambda task: any(task.data.get(key) for key in videos),
         )
-        return [found.get(id(task)) for task in tasks]
 
-    def _in_time(
+    def _label_loaded(
         self, project: Project, tasks: Sequence[Task], deadline: float
-    ) -> Iterator[Labelled]:
-        """What is labelled before the time and memory are used up that an answer may take."""
-        if not tasks:
-            return
-        last = time.monotonic()
-        longest, held = 0.0, 0
-        with (
-            suppress(ModelLoading),
-            closing(self._label(project, tasks, deadline)) as labelled,
-        ):
-            for one in labelled:
-                yield one
-                now = time.monotonic()
-                longest, last = max(longest, now - last), now
-                held += mask_bytes(one)
-                # Batches double at first: the next may take twice the longest.
-                if now + 2 * longest > deadline or held > HELD_BYTES:
-                    return
-
-    def _pending(self, project: Project, version: str, tasks: Sequence[Task]) -> Collection[int]:
-        """Those of the tasks that are labelled in the background already."""
-        ids = {task.id for task in tasks if task.id is not None}
-        try:
-            return self.background.pending(project, version, ids) if self.background else ()
-        except LabelpilotError as error:  # what can be answered now still is
-            log.warning("it is not known what is labelled in the background: %s", error)
-            return ()
+    ) -> Generator[Labelled, None, None]:
+        """Nothing while a model is still on its way."""
+        with suppress(ModelLoading):
+            yield from self._label(project, tasks, deadline)
 
     def _leave_later(self, project: Project, tasks: Sequence[Task]) -> None:
         """Have the tasks labelled in the background once their version is known."""
@@ -316,22 +284,9 @@ class YoloBackend:
         with self._late_lock:
             tasks = self._late.pop(project.key)
         if is_stored(version):
-            self._leave(project, version, list(tasks.values()))
+            leave(self.background, project, version, list(tasks.values()))
         else:
             log.warning("%d tasks are not pre-labelled: %s", len(tasks), problem)
-
-    def _leave(self, project: Project, version: str, tasks: Sequence[Task]) -> None:
-        """Have the rest labelled in the background."""
-        ids = [task.id for task in tasks if task.id is not None]
-        if not ids:
-            return
-        if self.background is None:
-            log.warning("%d tasks were left out for want of time or memory: ask again", len(ids))
-            return
-        try:
-            self.background.prelabel(project, version, ids)
-        except LabelpilotError as error:
-            log.warning("%d tasks are not pre-labelled in the background: %s", len(ids), error)
 
     def _runs(self, config: LabelConfig) -> list[Run]:
         return plan(self._targets(config).targets, self._shelf.default)

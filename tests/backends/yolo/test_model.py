@@ -294,7 +294,7 @@ def test_what_takes_too_long_follows_in_the_background(tmp_path: Path) -> None:
 def test_masks_beyond_the_memory_of_an_answer_follow_in_the_background(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backends.yolo.model.HELD_BYTES", 4 * PIXELS[..., 0].nbytes)
+    monkeypatch.setattr("backends.jobs.answering.HELD_BYTES", 4 * PIXELS[..., 0].nbytes)
     seen = replace(box("person", 0.9), outline=Outline(np.ones((6, 10), np.float32), 100, 60))
     background = FakeBackground()
     yolo = backend(
