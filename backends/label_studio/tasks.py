@@ -93,14 +93,19 @@ def tasks_without(
     return found
 
 
-def existing(client: LabelStudio, project_id: int, ids: Sequence[int]) -> set[int]:
-    """Those of `ids` that are tasks of the project."""
-    return {
-        task.id
+def read_tasks(client: LabelStudio, project_id: int, ids: Sequence[int]) -> list[Task]:
+    """Those of `ids` that are tasks of the project, with their data."""
+    return [
+        task
         for some in pages(ids, IDS_AT_ONCE)
         for task in _list(client, project_id, [], size=len(some), ids=some)[0]
-        if task.id is not None
-    }
+    ]
+
+
+def existing(client: LabelStudio, project_id: int, ids: Sequence[int]) -> set[int]:
+    """Those of `ids` that are tasks of the project."""
+    tasks = read_tasks(client, project_id, ids)
+    return {task.id for task in tasks if task.id is not None}
 
 
 def ids_without(
