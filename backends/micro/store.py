@@ -1,0 +1,355 @@
+"""Training on submit in the database: standings, labelled tasks, versions, what is shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from backends.database import make_tables, open_database
+from backends.errors import StateError
+from backends.jobs.changes import AT_ONCE, clock, insert
+from backends.label_studio.tasks import pages
+from backends.micro.nouns import Acceptance, LabelledTask, ModelVersion, Shown, Standing, Step
+from backends.micro.tables import (
+    CURRENT,
+    LABELLED,
+    METADATA,
+    SHOWN,
+    STANDINGS,
+    VERSIONS,
+    labelled_task,
+    pack_shown,
+    standing,
+    task_content,
+    unpack_shown,
+    version,
+    version_values,
+)
+from backends.settings import Settings
+
+_TASKS_AT_ONCE = 50  # rows with brush masks in one statement
+
+
+class MicroStore:
+    """Reads and writes what is kept of training on submit. Safe among threads and processes.
+
+    Errors of all methods: `StateError` when the database cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._engine = open_database(settings)
+        with _told():
+            make_tables(self._engine, METADATA)
+
+    def close(self) -> None:
+        """Close connections to the database; a later use opens new ones."""
+        self._engine.dispose()
+
+    # Standings
+
+    def note_event(
+        self,
+        project_keys: Sequence[str],
+        *,
+        submissions: int,
+        asked: bool = False,
+        tasks_came: bool = False,
+    ) -> None:
+        """Something happened in these projects, `submissions` annotations in each; quick."""
+        with self._changing() as connection:
+            now = clock(connection)
+            changes = STANDINGS.c.changes + 1
+            again: dict[str, Any] = {
+                "changes": changes,
+                "since": STANDINGS.c.since + submissions,
+                "touched_at": now,
+            }
+            again |= {"asked_in": changes} if asked else {}
+            again |= {"tasks_came_in": changes} if tasks_came else {}
+            for key in sorted(set(project_keys)):  # one order for all: nobody waits in a ring
+                first = insert(connection, STANDINGS).values(
+                    project_key=key,
+                    changes=1,
+                    since=submissions,
+                    touched_at=now,
+                    asked_in=int(asked),
+                    tasks_came_in=int(tasks_came),
+                )
+                connection.execute(
+                    first.on_conflict_do_update(index_elements=["project_key"], set_=again)
+                )
+
+    def standing(self, key: str) -> Standing:
+        """Where a project stands; all zero where nothing is known of it."""
+        found = self._standings(STANDINGS.c.project_key == key)
+        return found[0] if found else Standing(key)
+
+    def standings(self) -> list[Standing]:
+        """Every project in which something happened, in the order of their keys."""
+        return self._standings(sa.true())
+
+    def waiting(self) -> list[Standing]:
+        """Projects with events that no training took note of, the longest quiet first."""
+        found = self._standings(STANDINGS.c.changes > STANDINGS.c.seen)
+        return sorted(found, key=lambda one: one.touched_at)
+
+    def note_seen(self, began: Standing, *, labels: int) -> None:
+        """A training took note of all that had happened when `began` was read.
+
+        What happened since stays news. To say the same again changes nothing.
+        """
+        key = STANDINGS.c.project_key == began.project_key
+        with self._changing() as connection:
+            connection.execute(
+                sa.update(STANDINGS)
+                .where(key, STANDINGS.c.seen < began.changes)
+                .values(seen=began.changes, since=STANDINGS.c.since - began.since)
+            )
+            connection.execute(sa.update(STANDINGS).where(key).values(labels=labels))
+
+    def note(self, key: str, text: str) -> None:
+        """Say what a project waits for, or why nothing was trained; "" for nothing."""
+        self._note(key, note=_plain(text))
+
+    def note_failure(self, key: str, text: str) -> None:
+        """Say why the last training failed; "" when one has not."""
+        self._note(key, failure=_plain(text))
+
+    def note_step(self, key: str, step: Step | None) -> None:
+        """Say how far a training is; None when none goes on."""
+        self._note(key, step=json.dumps(asdict(step)) if step else None)
+
+    def note_announced(self, key: str, version: str, *, models: Mapping[str, str]) -> None:
+        """Predictions are refreshed to this version, which stands for `models`, ids by scope."""
+        self._note(key, announced=version, announced_of=json.dumps(sorted(models.items())))
+
+    def unannounced(self) -> list[str]:
+        """Projects whose current models are not those of the last `note_announced`."""
+        with self._reading() as connection:
+            told = connection.execute(
+                sa.select(STANDINGS.c.project_key, STANDINGS.c.announced_of)
+            ).all()
+            models = connection.execute(sa.select(CURRENT)).all()
+        now: dict[str, list[list[str]]] = {}
+        for row in models:
+            now.setdefault(row.project_key, []).append([row.scope, row.id])
+        of = {row.project_key: json.loads(row.announced_of) for row in told}
+        return sorted(key for key in {*now, *of} if sorted(now.get(key, [])) != of.get(key, []))
+
+    # Labelled tasks
+
+    def labelled(self, key: str) -> list[LabelledTask]:
+        """All labelled tasks of a project with their annotations, in id order."""
+        query = sa.select(LABELLED).where(LABELLED.c.project_key == key)
+        with self._reading() as connection:
+            rows = connection.execute(query.order_by(LABELLED.c.task_id))
+            return [labelled_task(row) for row in rows]
+
+    def known(self, key: str) -> dict[int, str]:
+        """The `updated_at` of each labelled task, by id."""
+        query = sa.select(LABELLED.c.task_id, LABELLED.c.updated_at)
+        with self._reading() as connection:
+            rows = connection.execute(query.where(LABELLED.c.project_key == key))
+            return {row.task_id: row.updated_at for row in rows}
+
+    def put_labelled(
+        self, key: str, tasks: Sequence[LabelledTask], acceptance: Mapping[int, Acceptance]
+    ) -> None:
+        """Keep tasks, new or changed; whose acceptance is not given has none."""
+        rows = [_labelled_row(key, task, acceptance) for task in tasks]
+        with self._changing() as connection:
+            for some in pages(range(len(rows)), _TASKS_AT_ONCE):
+                put = insert(connection, LABELLED)
+                names = [column.name for column in LABELLED.columns if not column.primary_key]
+                connection.execute(
+                    put.on_conflict_do_update(
+                        index_elements=["project_key", "task_id"],
+                        set_={name: put.excluded[name] for name in names},
+                    ),
+                    [rows[index] for index in some],
+                )
+
+    def drop_labelled(self, key: str, ids: Sequence[int]) -> None:
+        """Forget tasks that are gone or lost their annotations."""
+        with self._changing() as connection:
+            for some in pages(ids, AT_ONCE):
+                connection.execute(
+                    sa.delete(LABELLED).where(
+                        LABELLED.c.project_key == key, LABELLED.c.task_id.in_(some)
+                    )
+                )
+
+    def acceptance(self, key: str) -> Acceptance:
+        """Of all labelled tasks of a project together."""
+        columns = (LABELLED.c.predicted, LABELLED.c.unchanged, LABELLED.c.seconds)
+        sums = (sa.func.coalesce(sa.func.sum(column), 0) for column in columns)
+        with self._reading() as connection:
+            row = connection.execute(sa.select(*sums).where(LABELLED.c.project_key == key)).one()
+        return Acceptance(int(row[0]), int(row[1]), float(row[2]))
+
+    # Versions
+
+    def add_version(self, version: ModelVersion) -> None:
+        """Keep what is known of a trained model; one that is there already stays as it is."""
+        with self._changing() as connection:
+            row = insert(connection, VERSIONS).values(**version_values(version))
+            connection.execute(row.on_conflict_do_nothing())
+
+    def promote(
+        self, project_key: str, scope: str, version_id: str, *, why: str | None = None
+    ) -> None:
+        """From now on this version answers for its scope; one atomic step.
+
+        Errors: `StateError` if there is no such version.
+        """
+        values: dict[str, Any] = {} if why is None else {"why": _plain(why)}
+        with self._changing() as connection:
+            promoted = connection.execute(
+                sa.update(VERSIONS)
+                .where(_is_of(VERSIONS, project_key, scope), VERSIONS.c.id == version_id)
+                .values(promoted_at=clock(connection), **values)
+            )
+            if not promoted.rowcount:
+                raise StateError(f"there is no model {version_id} of {scope}")
+            pointer = insert(connection, CURRENT).values(
+                project_key=project_key, scope=scope, id=version_id
+            )
+            connection.execute(
+                pointer.on_conflict_do_update(
+                    index_elements=["project_key", "scope"], set_={"id": version_id}
+                )
+            )
+
+    def versions(self, project_key: str, scope: str | None = None) -> list[ModelVersion]:
+        """All versions of a project, or of one of its scopes, the newest first."""
+        where = [VERSIONS.c.project_key == project_key]
+        return self._versions(*where, *([] if scope is None else [VERSIONS.c.scope == scope]))
+
+    def current(self, project_key: str) -> dict[str, ModelVersion]:
+        """The versions that answer, by scope."""
+        found = self._versions(VERSIONS.c.project_key == project_key, CURRENT.c.id.is_not(None))
+        return {one.scope: one for one in found}
+
+    def all_versions(self) -> list[ModelVersion]:
+        """The versions of every project, the newest first."""
+        return self._versions()
+
+    def version_by_id(self, id_prefix: str) -> list[ModelVersion]:
+        """The versions whose id begins so, of every project and scope, the newest first."""
+        return self._versions(VERSIONS.c.id.startswith(id_prefix, autoescape=True))
+
+    def note_gone(self, version_ids: Sequence[str]) -> None:
+        """The files of these versions are no longer on disk."""
+        with self._changing() as connection:
+            for some in pages(range(len(version_ids)), AT_ONCE):
+                connection.execute(
+                    sa.update(VERSIONS)
+                    .where(VERSIONS.c.id.in_([version_ids[index] for index in some]))
+                    .values(is_on_disk=0)
+                )
+
+    def drop_scope_pointer(self, project_key: str, scope: str) -> None:
+        """No version answers for this scope any more."""
+        with self._changing() as connection:
+            connection.execute(sa.delete(CURRENT).where(_is_of(CURRENT, project_key, scope)))
+
+    # What the status page shows
+
+    def put_shown(self, key: str, version: str, shown: Sequence[Shown]) -> None:
+        """Keep what a version says of a few tasks of a project, in place of what was kept."""
+        values = {"version": version, "content": pack_shown(shown)}
+        with self._changing() as connection:
+            row = insert(connection, SHOWN).values(project_key=key, **values)
+            connection.execute(
+                row.on_conflict_do_update(index_elements=["project_key"], set_=values)
+            )
+
+    def shown(self, key: str) -> list[Shown]:
+        """The tasks that were put, in their order."""
+        query = sa.select(SHOWN.c.content).where(SHOWN.c.project_key == key)
+        with self._reading() as connection:
+            content = connection.execute(query).scalar()
+        return unpack_shown(content) if content else []
+
+    def forget(self, key: str) -> None:
+        """Forget all about a project that is gone."""
+        with self._changing() as connection:
+            for table in METADATA.sorted_tables:
+                connection.execute(sa.delete(table).where(table.c.project_key == key))
+
+    def _standings(self, where: sa.ColumnElement[bool]) -> list[Standing]:
+        query = sa.select(STANDINGS).where(where).order_by(STANDINGS.c.project_key)
+        with self._reading() as connection:
+            return [standing(row) for row in connection.execute(query)]
+
+    def _note(self, key: str, **values: Any) -> None:
+        with self._changing() as connection:
+            row = insert(connection, STANDINGS).values(project_key=key, **values)
+            connection.execute(
+                row.on_conflict_do_update(index_elements=["project_key"], set_=values)
+            )
+
+    def _versions(self, *where: sa.ColumnElement[bool]) -> list[ModelVersion]:
+        pointer = sa.and_(
+            CURRENT.c.project_key == VERSIONS.c.project_key,
+            CURRENT.c.scope == VERSIONS.c.scope,
+            CURRENT.c.id == VERSIONS.c.id,
+        )
+        query = (
+            sa.select(VERSIONS, CURRENT.c.id.is_not(None).label("is_current"))
+            .outerjoin(CURRENT, pointer)
+            .where(*where)
+            .order_by(VERSIONS.c.made_at.desc(), VERSIONS.c.id)
+        )
+        with self._reading() as connection:
+            return [version(row) for row in connection.execute(query)]
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with _told(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _changing(self) -> Iterator[sa.Connection]:
+        # The first statement of each is a write: SQLite refuses one who read and then writes.
+        with _told(), self._engine.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        raise StateError(
+            f"the database of micro-models failed ({type(error).__name__})",
+            advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder "
+            "written to",
+        ) from error
+
+
+def _is_of(table: sa.Table, project_key: str, scope: str) -> sa.ColumnElement[bool]:
+    return sa.and_(table.c.project_key == project_key, table.c.scope == scope)
+
+
+def _labelled_row(
+    key: str, task: LabelledTask, acceptance: Mapping[int, Acceptance]
+) -> dict[str, Any]:
+    accepted = acceptance.get(task.id, Acceptance())
+    return {
+        "project_key": key,
+        "task_id": task.id,
+        "updated_at": task.updated_at,
+        "content": task_content(task),
+        **asdict(accepted),
+    }
+
+
+def _plain(text: str) -> str:
+    """Text that every database takes: Postgres has no character 0."""
+    return text.replace("\0", "")
