@@ -39,14 +39,16 @@ def _never() -> bool:
 class Album:
     """Examples whose pictures are images in memory, and more images without labels.
 
-    All are `factor` times as large as they were given, so that they fit in memory; `skipped` are
-    the unlabelled pictures that could not be read.
+    All are `factor` times as large as they were given, so that they fit in memory; `sizes` are the
+    (width, height) that the examples' pictures were given in; `skipped` are the unlabelled pictures
+    that could not be read.
     """
 
     examples: tuple[Example, ...]
     unlabelled: tuple[Image, ...] = ()
     factor: float = 1.0
     skipped: int = 0
+    sizes: tuple[tuple[int, int], ...] = ()
 
 
 def opened(
@@ -72,11 +74,12 @@ def opened(
     >>> album.factor, album.examples[0].picture.width_px
     (0.5, 30)
     """
-    factor = _factor(examples, limit_px)
+    sizes = tuple(size_of(one.picture) for one in examples)
+    factor = _factor(examples, sizes, limit_px)
     count = len(examples) + min(len(unlabelled), unlabelled_count)
     decoded = []
     for number, example in enumerate(examples, 1):
-        decoded.append(_decoded(number, example, factor))
+        decoded.append(_decoded(number, example, factor, sizes[number - 1]))
         told(number, count)
     others: list[Image] = []
     skipped, room_px = 0, UNLABELLED_PX
@@ -91,14 +94,14 @@ def opened(
         room_px -= image.width_px * image.height_px
         others.append(image)
         told(len(decoded) + len(others), count)
-    return Album(tuple(decoded), tuple(others), factor, skipped)
+    return Album(tuple(decoded), tuple(others), factor, skipped, sizes)
 
 
-def _factor(examples: Sequence[Example], limit_px: float) -> float:
+def _factor(
+    examples: Sequence[Example], sizes: Sequence[tuple[int, int]], limit_px: float
+) -> float:
     """How many times as large as given all images are to be, 0..1."""
-    pixels = float(
-        sum(width * height for width, height in (size_of(one.picture) for one in examples))
-    )
+    pixels = float(sum(width * height for width, height in sizes))
     usual = min(len(examples) * _MEAN_PX, _ALL_PX)
     least, factor = _least_factor(examples), 1.0
     while pixels * factor**2 > usual and factor / 2 >= least:
@@ -120,8 +123,8 @@ def _least_factor(examples: Sequence[Example]) -> float:
     return min(_OBJECT_PX / smallest, 1.0)
 
 
-def _decoded(number: int, example: Example, factor: float) -> Example:
-    width, height = size_of(example.picture)
+def _decoded(number: int, example: Example, factor: float, size: tuple[int, int]) -> Example:
+    width, height = size
     for region in example.regions:
         if isinstance(region.shape, Mask) and region.shape.pixels.shape != (height, width):
             raise ValueError(

@@ -14,13 +14,19 @@ from micro_models.fitting.scaling import read_at, scaled_region, size_of
 from micro_models.interface import Learned, State
 from micro_models.regions import Region
 
+# Per example what was found when it was held out; None for one that was not looked at.
+Answers = tuple[tuple[Region, ...] | None, ...]
+
 
 @dataclass(frozen=True, eq=False)
 class MicroModel:
     """Finds what it was shown in a few examples. Never changes; safe to call from many threads.
 
     `version` is the same for models that answer the same: a hash over everything that an answer
-    depends on. Make one with `fit` or `load`.
+    depends on. Make one with `fit` or `load`. `held_out`: per example, in the order that `fit` got
+    them, what the chosen trainer found when it had not seen it, in pixels of the picture as it was
+    given, best first; a score is P(right) as the other folds tell. None for examples that were not
+    looked at. It is not stored: of a loaded model it is ().
     """
 
     learned: Learned
@@ -30,6 +36,7 @@ class MicroModel:
     report: Report
     factor: float
     version: str
+    held_out: Answers = ()
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from micro_models.fitting.builtin import trainer_named
 from micro_models.fitting.calibration import Calibration
 from micro_models.fitting.limits import Limits
-from micro_models.fitting.model import MicroModel
+from micro_models.fitting.model import Answers, MicroModel
 from micro_models.fitting.report import Report
 from micro_models.interface import Learned, ModelFileError, State, Trainer
 
@@ -54,9 +54,10 @@ def assembled(
     limits: Limits,
     report: Report,
     factor: float,
+    held_out: Answers = (),
 ) -> MicroModel:
     """A model of its parts, with the version that belongs to them."""
-    model = MicroModel(learned, trainer, calibration, limits, report, factor, "")
+    model = MicroModel(learned, trainer, calibration, limits, report, factor, "", held_out)
     parts = dict(vars(model), version=version_of(state_of(model)))
     return MicroModel(**parts)
 

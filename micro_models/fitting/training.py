@@ -17,13 +17,14 @@ from micro_models.fitting.course import Course, Stage
 from micro_models.fitting.enriched import EnrichedTrainer
 from micro_models.fitting.folds import folds
 from micro_models.fitting.limits import Limits
-from micro_models.fitting.model import MicroModel
+from micro_models.fitting.model import Answers, MicroModel
 from micro_models.fitting.report import Report, fingerprint, label_counts, versions
+from micro_models.fitting.scaling import scaled_region
 from micro_models.fitting.storage import assembled
 from micro_models.fitting.trials import Trial, tried, winner, with_committee
-from micro_models.fitting.validation import HeldOut, precision_and_recall
+from micro_models.fitting.validation import HeldOut, calibrated_apart, precision_and_recall
 from micro_models.interface import Learned, Trainer
-from micro_models.regions import Image, Region
+from micro_models.regions import Image, Region, WholeImage
 
 # Shares of the budget. What the quick trainer does not use the last stage gets.
 _QUICK_TRIAL, _QUICK_FIT, _TRIALS = 0.1, 0.12, 0.28
@@ -34,6 +35,8 @@ _LOOKING, _LOOKED_AT, _AT_LEAST = 0.05, 40, 8
 _READING, _ENRICHING_COUNT = 0.1, 200
 # A first model is worth showing if it is right more often than not.
 _GOOD_ENOUGH = 0.5
+# Of what was found in held-out images the rest is not worth its memory.
+_LEAST_TOLD = 0.05
 # If the thorough trainer could not be tried, a quick one like this is taken.
 _OF_USE = 0.2
 
@@ -225,14 +228,28 @@ class _Training:
         held = choice.held
         examples, others = self._album.examples, self._found_in_others(learned)
         calibration = calibrated_by(held.found, held.truth, examples, others)
+        told = calibrated_apart(held, examples, others)
         return assembled(
             learned,
             trainer=choice.trainer.name,
             calibration=calibration,
             limits=self._limits,
-            report=self._report(choice, others),
+            report=self._report(choice, told),
             factor=self._album.factor,
+            held_out=self._held_out(held, told),
         )
+
+    def _held_out(self, held: HeldOut, told: Sequence[tuple[Region, ...]]) -> Answers:
+        """Per example, in pixels of its picture; of classes all, for their sum is 1."""
+        answers: list[tuple[Region, ...] | None] = [None] * len(self._album.examples)
+        for index, found in zip(held.index, told, strict=True):
+            size, factor = self._album.sizes[index], 1 / self._album.factor
+            answers[index] = tuple(
+                scaled_region(one, factor, size=size)
+                for one in found
+                if one.score >= _LEAST_TOLD or isinstance(one.shape, WholeImage)
+            )
+        return tuple(answers)
 
     def _found_in_others(self, learned: Learned) -> list[tuple[Region, ...]]:
         """With raw scores, in unlabelled images spread over all; in fewer if time is short."""
@@ -243,9 +260,9 @@ class _Training:
             found.append(tuple(learned.detect([image], min_score=LEAST_RAW)[0]))
         return found
 
-    def _report(self, choice: _Choice, others: Sequence[Sequence[Region]]) -> Report:
+    def _report(self, choice: _Choice, told: Sequence[tuple[Region, ...]]) -> Report:
         album, budget = self._album, self._course.budget
-        at_half = precision_and_recall(choice.held, album.examples, others)
+        at_half = precision_and_recall(told, choice.held.truth)
         return Report(
             winner=choice.trainer.name,
             why=choice.why,

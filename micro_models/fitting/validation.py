@@ -45,12 +45,14 @@ class Quality:
 class HeldOut:
     """What was found in held-out images, with raw scores, and what is there; lists per image.
 
-    `fold`: which model found it; those of a fold were held out together.
+    `fold`: which model found it; those of a fold were held out together. `index`: which of the
+    examples it is.
     """
 
     found: tuple[Regions, ...] = ()
     truth: tuple[Regions, ...] = ()
     fold: tuple[int, ...] = ()
+    index: tuple[int, ...] = ()
 
 
 def cross_validated(
@@ -67,6 +69,7 @@ def cross_validated(
     found: list[Regions] = []
     truth: list[Regions] = []
     fold: list[int] = []
+    seen: list[int] = []
     for number, group in enumerate(groups):
         if found and is_late():
             break
@@ -80,13 +83,14 @@ def cross_validated(
             found.append(tuple(answer))
             truth.append(example.regions)
             fold.append(number)
-    return HeldOut(tuple(found), tuple(truth), tuple(fold))
+            seen.append(index)
+    return HeldOut(tuple(found), tuple(truth), tuple(fold), tuple(seen))
 
 
 def fused(first: HeldOut, second: HeldOut) -> HeldOut:
     """What two models that were held out from the same images find together."""
     found = [tuple(together(a, b)) for a, b in zip(first.found, second.found, strict=True)]
-    return HeldOut(tuple(found), second.truth, second.fold)
+    return HeldOut(tuple(found), second.truth, second.fold, second.index)
 
 
 def quality(held: HeldOut) -> Quality:
@@ -108,32 +112,49 @@ def quality(held: HeldOut) -> Quality:
     return Quality(score, by_label, right)
 
 
-def precision_and_recall(
-    held: HeldOut,
-    examples: Sequence[Example],
-    unlabelled: Sequence[Sequence[Region]] = (),
-    *,
-    min_score: float = 0.5,
-) -> tuple[float, float] | None:
-    """(precision, recall) 0..1 of what has a calibrated score of `min_score`; None if untried.
+def calibrated_apart(
+    held: HeldOut, examples: Sequence[Example], unlabelled: Sequence[Sequence[Region]] = ()
+) -> tuple[Regions, ...]:
+    """Per held-out image what was found, its scores P(right), best first.
 
     Each fold is calibrated by the others, so that none is its own proof.
+
+    >>> from micro_models.regions import Box
+    >>> car = (Region("car", Box(0, 0, 9, 9), 0.9),)
+    >>> held = HeldOut((car, car), (car, car), (0, 1), (0, 1))
+    >>> [len(some) for some in calibrated_apart(held, [Example("a.png", car)] * 2)]
+    [1, 1]
     """
-    hits = found = 0
+    told: list[Regions] = [()] * len(held.found)
     for number in sorted(set(held.fold)):
-        ours = [at for at, fold in enumerate(held.fold) if fold == number]
         others = [at for at, fold in enumerate(held.fold) if fold != number]
         calibration = calibrated_by(
             [held.found[n] for n in others], [held.truth[n] for n in others], examples, unlabelled
         )
-        for at in ours:
-            told = calibration.calibrated(held.found[at])
-            kept = [region for region in told if region.score >= min_score]
-            hits += len(match(kept, held.truth[at]).pairs)
-            found += len(kept)
-    if not held.truth:
+        for at, fold in enumerate(held.fold):
+            if fold == number:
+                told[at] = tuple(calibration.calibrated(held.found[at]))
+    return tuple(told)
+
+
+def precision_and_recall(
+    told: Sequence[Regions], truth: Sequence[Regions], *, min_score: float = 0.5
+) -> tuple[float, float] | None:
+    """(precision, recall) 0..1 of what has a calibrated score of `min_score`; None if untried.
+
+    >>> from micro_models.regions import Box
+    >>> car = (Region("car", Box(0, 0, 9, 9), 0.9),)
+    >>> precision_and_recall([car, ()], [car, car]), precision_and_recall([], [])
+    ((1.0, 0.5), None)
+    """
+    hits = found = 0
+    for ours, theirs in zip(told, truth, strict=True):
+        kept = [region for region in ours if region.score >= min_score]
+        hits += len(match(kept, theirs).pairs)
+        found += len(kept)
+    if not truth:
         return None
-    return hits / max(found, 1), hits / max(sum(map(len, held.truth)), 1)
+    return hits / max(found, 1), hits / max(sum(map(len, truth)), 1)
 
 
 def _labels(truth: Sequence[Regions], *, whole: bool) -> list[str]:

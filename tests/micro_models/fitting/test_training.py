@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,10 @@ import PIL.Image
 import pytest
 
 from micro_models import Box, Budget, Example, Image, MicroModel, Progress, Region, fit, load
+from micro_models.evaluation.overlap import bounds
+from micro_models.interface import Learned
 from micro_models.pictures import UnreadableImage
-from micro_models.regions import Polygon
+from micro_models.regions import Mask, Polygon
 from tests.micro_models.fitting.colour_trainer import ColourModel, ColourTrainer, scene, scenes
 
 STEPS = Budget(steps=100)
@@ -178,3 +182,87 @@ def test_an_old_model_is_not_changed_by_a_new_fit() -> None:
     assert old.detect([scene(7, 7).picture]) == before
     assert old.version == version
     assert isinstance(old.learned, ColourModel)
+
+
+def test_what_was_found_when_held_out_is_told_for_each_example_in_order() -> None:
+    examples = [*scenes(5), Example(scene(1, 1, level=100).picture)]
+    model = fit(examples, budget=STEPS, trainers=[ColourTrainer()])
+    assert len(model.held_out) == 6
+    for example, found in zip(examples[:5], model.held_out, strict=False):
+        assert found
+        assert found[0].shape == example.regions[0].shape
+        assert 0.5 < found[0].score < 0.9999
+    assert model.held_out[5] == ()
+
+
+def test_what_is_held_out_is_in_pixels_of_the_picture_as_it_was_given() -> None:
+    def large(x: int, y: int) -> Example:
+        pixels = np.full((2000, 3001, 3), 100, np.uint8)
+        pixels[y : y + 400, x : x + 400] = 230
+        mask = np.zeros((2000, 3001), np.bool_)
+        mask[y : y + 400, x : x + 400] = True
+        return Example(Image(pixels), [Region("ball", Mask(mask))])
+
+    class Masks(ColourTrainer):
+        def suits(self, examples):  # type: ignore[no-untyped-def]
+            return True
+
+        def fit(self, examples, **rest):  # type: ignore[no-untyped-def]
+            boxes = [Example(one.picture, [_boxed(one.regions[0])]) for one in examples]
+            return _Filled(super().fit(boxes, **rest))
+
+    examples = [large(300, 500), large(1500, 1200), large(2400, 100)]
+    model = fit(examples, budget=STEPS, trainers=[Masks()])
+    assert model.factor < 1
+    for example, found in zip(examples, model.held_out, strict=True):
+        assert found is not None
+        assert isinstance(found[0].shape, Mask)
+        theirs = example.regions[0].shape
+        assert isinstance(theirs, Mask)
+        assert found[0].shape.pixels.shape == (2000, 3001)
+        assert np.mean(found[0].shape.pixels ^ theirs.pixels) < 0.002
+
+
+class _Filled:
+    """A model whose boxes are masks."""
+
+    def __init__(self, inner: Learned) -> None:
+        self._inner = inner
+        self.labels, self.state = inner.labels, inner.state
+
+    def detect(self, images: Sequence[Image], *, min_score: float = 0.0) -> list[list[Region]]:
+        found = self._inner.detect(images, min_score=min_score)
+        return [
+            [replace(one, shape=_filled(image, one)) for one in some]
+            for image, some in zip(images, found, strict=True)
+        ]
+
+
+def _filled(image: Image, region: Region) -> Mask:
+    pixels = np.zeros(image.pixels.shape[:2], np.bool_)
+    box = region.shape
+    assert isinstance(box, Box)
+    pixels[int(box.y0) : int(box.y1), int(box.x0) : int(box.x1)] = True
+    return Mask(pixels)
+
+
+def _boxed(region: Region) -> Region:
+    return replace(region, shape=bounds(region.shape))
+
+
+def test_images_that_were_not_looked_at_have_no_held_out_answer() -> None:
+    alone = fit([scene(10, 10)], budget=STEPS, trainers=[ColourTrainer()])
+    assert alone.held_out == (None,)
+    many = fit(scenes(130), budget=STEPS, trainers=[ColourTrainer()])
+    assert sum(found is None for found in many.held_out) == 10
+
+
+def test_held_out_answers_are_no_part_of_a_version_and_are_not_stored(tmp_path: Path) -> None:
+    shown: list[MicroModel] = []
+    trainers = [ColourTrainer("quick"), ColourTrainer("thorough")]
+    model = fit(scenes(5), budget=STEPS, trainers=trainers, on_better=shown.append)
+    assert [len(one.held_out) for one in (shown[0], model)] == [5, 5]
+    model.save(tmp_path)
+    loaded = load(tmp_path, trainers=trainers)
+    assert (loaded.version, loaded.held_out) == (model.version, ())
+    assert replace(model, held_out=()).state().settings == model.state().settings
