@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from backends.interface import LabelledTask
 from backends.micro.nouns import ModelVersion, Shown, Standing, Step
 from micro_models.region_json import from_json, to_json
+from micro_models.regions import Region, WholeImage
 
 METADATA = sa.MetaData()
 # `changes` only grows, and so do the two counts that were taken of it when somebody asked for a
@@ -145,6 +146,18 @@ def unpack_shown(content: bytes) -> list[Shown]:
     """What `pack_shown` wrote."""
     return [
         Shown(one["task_id"], one["score"], tuple(from_json(item) for item in one["regions"]))
+        for one in _unpacked(content)
+    ]
+
+
+def unpack_captions(content: bytes) -> list[Shown]:
+    """The same without the shapes, of which masks are slow: every region is of the whole image."""
+    return [
+        Shown(
+            one["task_id"],
+            one["score"],
+            tuple(Region(item["label"], WholeImage(), item["score"]) for item in one["regions"]),
+        )
         for one in _unpacked(content)
     ]
 
