@@ -11,6 +11,7 @@ from backends.interface import (
     Interaction,
     LabelConfig,
     Prediction,
+    Prelabeller,
     Project,
     Task,
 )
@@ -21,7 +22,7 @@ from backends.label_studio.config import prompt_controls
 OPENED = 2
 
 
-class PrelabellingBackend(Backend, Protocol):
+class PrelabellingBackend(Backend, Prelabeller, Protocol):
     """A backend that labels tasks without being prompted, where it can."""
 
     def serving_version(self, project: Project) -> str | None:
@@ -35,35 +36,47 @@ class PrelabellingBackend(Backend, Protocol):
 
 
 class Copilot:
-    """Sends prompts to the segmenter, the rest to the pre-labeller; tells both of every event."""
+    """Sends prompts to the segmenter, the rest to a pre-labeller; tells all of every event.
+
+    Of `prelabellers` the first that serves a project answers there: what was trained on the
+    project itself, where it has earned that, comes before what was trained on something else.
+    """
 
     name = ""
 
-    def __init__(self, *, segmenter: Backend, prelabeller: PrelabellingBackend) -> None:
+    def __init__(self, *, segmenter: Backend, prelabellers: Sequence[PrelabellingBackend]) -> None:
         self._segmenter = segmenter
-        self._prelabeller = prelabeller
+        self._prelabellers = prelabellers
+
+    def prelabeller(self, project: Project) -> PrelabellingBackend:
+        """Which one answers for a project; the last where none serves, which says why."""
+        serving = (one for one in self._prelabellers if one.serving_version(project) is not None)
+        return next(serving, self._prelabellers[-1])
 
     def version(self, project: Project | None) -> str:
-        """The version that stored predictions carry: the pre-labeller's where it serves.
+        """The version that stored predictions carry: the pre-labeller's where one serves.
 
         Answers to prompts carry the segmenter's; Label Studio does not store those.
         """
-        serving = self._prelabeller.serving_version(project) if project is not None else None
+        serving = self.prelabeller(project).serving_version(project) if project else None
         return serving or self._segmenter.version(project)
 
     def versions(self) -> Sequence[str]:
-        """The versions of both."""
-        return [*self._segmenter.versions(), *self._prelabeller.versions()]
+        """The versions of all."""
+        labels = [version for one in self._prelabellers for version in one.versions()]
+        return [*self._segmenter.versions(), *labels]
 
     def check(self, config: LabelConfig, *, load: bool = True) -> Sequence[str]:
         """What keeps clicks or pre-labels from working; a project may want only one of them.
 
         Begins to load the models of pre-labels, unless not `load`.
         """
-        prompts, fills = prompt_controls(config), self._prelabeller.fills(config)
-        clicks = self._segmenter.check(config) if prompts or not fills else ()
-        labels = self._prelabeller.check(config, load=load) if fills or not prompts else ()
-        return [*clicks, *labels]
+        prompts = prompt_controls(config)
+        filling = [one for one in self._prelabellers if one.fills(config)]
+        clicks = self._segmenter.check(config) if prompts or not filling else ()
+        asked = filling or ([] if prompts else self._prelabellers)
+        labels = [problem for one in asked for problem in one.check(config, load=load)]
+        return list(dict.fromkeys([*clicks, *labels]))
 
     def predict(
         self, project: Project, tasks: Sequence[Task], interaction: Interaction | None
@@ -73,9 +86,9 @@ class Copilot:
             return self._segmenter.predict(project, tasks, interaction)
         if len(tasks) <= OPENED:
             self._segmenter.predict(project, tasks, None)
-        return self._prelabeller.predict(project, tasks, None)
+        return self.prelabeller(project).predict(project, tasks, None)
 
     def notify(self, event: AnnotationEvent) -> None:
         """Pass the event on."""
-        self._segmenter.notify(event)
-        self._prelabeller.notify(event)
+        for backend in (self._segmenter, *self._prelabellers):
+            backend.notify(event)

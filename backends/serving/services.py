@@ -145,7 +145,7 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         embeddings=embeddings,
         sam=sam,
         yolo=yolo,
-        copilot=Copilot(segmenter=sam, prelabeller=yolo),
+        copilot=Copilot(segmenter=sam, prelabellers=[yolo]),
         jobs=jobs,
         journal=journal,
         told=Told(),

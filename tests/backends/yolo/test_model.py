@@ -12,7 +12,7 @@ from backends.errors import BadLabelConfig, MediaError, ModelMissing, StateError
 from backends.interface import Interaction, PlacedTrack, Task
 from backends.label_studio.results import encode_prediction
 from backends.yolo.model import YoloBackend, make_tracker
-from backends.yolo.pipeline import SeenCache
+from backends.yolo.seen import SeenCache
 from backends.yolo.versions import NO_WEIGHTS, NOT_YET, NOTHING
 from micro_models.detections import Detection, DetectorTask, Outline
 from micro_models.regions import Box
@@ -621,7 +621,7 @@ def test_a_look_at_the_status_loads_and_downloads_nothing(tmp_path: Path) -> Non
     )
 
     def looked_at() -> tuple[list[str], list[str]]:
-        copilot = Copilot(segmenter=Segmenter(), prelabeller=yolo)
+        copilot = Copilot(segmenter=Segmenter(), prelabellers=[yolo])
         assert copilot.check(asked.config, load=False) == yolo.check(asked.config, load=False)
         return list(yolo.describe(asked, load=False)), list(yolo.check(asked.config, load=False))
 

@@ -58,7 +58,7 @@ def test_what_is_not_hashed_yet_is_not_taken_for_missing(
         videos=FakeVideos(),
         load=lambda path: FakeDetector(()),
     )
-    copilot = Copilot(segmenter=Segmenter(), prelabeller=yolo)
+    copilot = Copilot(segmenter=Segmenter(), prelabellers=[yolo])
     # Neither the segmenter's nor one that no prediction will carry as if it were a hash.
     assert copilot.version(TWO_MODELS) == NOT_YET
     assert yolo.versions() == []
