@@ -76,14 +76,14 @@ def is_prompt(drawn: Drawn, shape: Shape, config: LabelConfig) -> bool:
         item.get("from_name") for item in drawn.items if isinstance(item.get("from_name"), str)
     }
     return any(
-        _only_asks(control, config, label)
+        only_asks(control, config, label)
         for control in config.controls
         if control.name in names
         for label in _written(drawn.items)
     )
 
 
-def _only_asks(control: Control, config: LabelConfig, label: str) -> bool:
+def only_asks(control: Control, config: LabelConfig, label: str | None) -> bool:
     """Whether all that a control draws is meant for a model, which answers elsewhere.
 
     A rectangle carries no mark of the tool that it was drawn with, and beside a tool that is merely

@@ -6,6 +6,7 @@ The two are inverse in pixels. The values of results are made in `percents` (sha
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -110,6 +111,11 @@ def decode_region(item: Any) -> Region:
         kind = str(item.get("type"))[:40]
         raise BadRequest(f"a result of type {kind} is malformed: {str(error)[:100]}") from None
     return Region(_label(item, value), shape, score_of(item))
+
+
+def region_id(*parts: object) -> str:
+    """An id that is the same for the same parts."""
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:10]
 
 
 def _units(

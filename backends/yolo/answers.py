@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from backends.interface import PlacedRegion, PlacedTrack
 from backends.label_studio.label_xml import attribute
+from backends.label_studio.results import region_id
 from backends.yolo.mapping import map_classes
 from backends.yolo.plan import Filling
 from backends.yolo.targets import Kind, Target
@@ -85,11 +85,6 @@ def track_certainty(filling: Filling, found: Sequence[Track]) -> float:
     threshold = filling.target.parameters.min_score
     scores = [track.score for track in found if track.label in filling.labels.labels]
     return threshold_certainty((max(score, threshold) for score in scores), threshold=threshold)
-
-
-def region_id(*parts: object) -> str:
-    """An id that is the same for the same parts."""
-    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:10]
 
 
 def _shown(filling: Filling, detections: Sequence[Detection]) -> list[Detection]:

@@ -21,24 +21,25 @@ from backends.interface import (
     VideoFile,
     VideoSource,
 )
-from backends.yolo import answers
-from backends.yolo.pipeline import (
+from backends.label_studio.pipeline import (
     AHEAD,
     VIDEOS_AHEAD,
     Item,
     Located,
     Pipeline,
-    SeenCache,
-    SeenKey,
     explained,
 )
+from backends.yolo import answers
 from backends.yolo.plan import ReadyRun
+from backends.yolo.seen import SeenCache, SeenKey
 from backends.yolo.video import track_video
 from micro_models.active_learning.certainty import joint_certainty
 from micro_models.detections import Detection, Outline, Tracker
 from micro_models.regions import Image
 
 log = logging.getLogger(__name__)
+
+Seen = dict[SeenKey, list[Detection]]
 
 
 class MakeTracker(Protocol):
@@ -99,9 +100,9 @@ class Labeller:
             ahead=VIDEOS_AHEAD if any(ready.run.is_video for ready in work.runs) else AHEAD,
         ) as pipeline:
             for batch in pipeline.batches():
-                self._look(work, batch)
+                seen = self._look(work, batch)
                 for item in batch:
-                    yield self._finish(work, item, progress)
+                    yield self._finish(work, item, seen, progress)
 
     def _locate(self, work: Work, task: Task) -> Located:
         """A task's files. Errors: `MediaError` where it has none of what the config names."""
@@ -137,8 +138,9 @@ class Labeller:
             return None
         return file.digest, ready.detector.version, ready.options, _shown_from(ready)
 
-    def _look(self, work: Work, batch: Sequence[Item]) -> None:
+    def _look(self, work: Work, batch: Sequence[Item]) -> Seen:
         """Let every run see the images of a batch that it has not seen."""
+        seen: Seen = {}
         for ready in work.runs:
             images: dict[SeenKey, Image] = {}
             waiting: dict[SeenKey, list[Item]] = {}
@@ -148,7 +150,7 @@ class Labeller:
                     continue
                 known = self._seen.get(key)
                 if known is not None:
-                    item.seen[key] = known
+                    seen[key] = known
                     continue
                 try:
                     images[key] = self._image(item, ready.run.medium.name)
@@ -158,13 +160,13 @@ class Labeller:
             for key, found in _detected(ready, images).items():
                 if not isinstance(found, LabelpilotError):
                     self._seen.put(key, found)
+                    seen[key] = found
+                    continue
                 for item in waiting[key]:
-                    if isinstance(found, LabelpilotError):
-                        item.error = found
-                    else:
-                        item.seen[key] = found
+                    item.error = found
         for item in batch:
             item.pixels.clear()
+        return seen
 
     def _image(self, item: Item, name: str) -> Image:
         """The pixels; read now if they were remembered as seen, and forgotten since."""
@@ -173,7 +175,9 @@ class Labeller:
             return explained(lambda: self._images.read(file))
         return item.image(name)
 
-    def _finish(self, work: Work, item: Item, progress: TaskProgress | None) -> Labelled:
+    def _finish(
+        self, work: Work, item: Item, seen: Seen, progress: TaskProgress | None
+    ) -> Labelled:
         if item.error is not None:
             return Labelled(item.task, error=item.error)
         stops: list[Exception] = []
@@ -187,13 +191,13 @@ class Labeller:
                 raise
 
         try:
-            return Labelled(item.task, self._answer(work, item, told))
+            return Labelled(item.task, self._answer(work, item, seen, told))
         except Exception as error:
             if error in stops:  # who is told of the progress wants to hear no more
                 raise
             return Labelled(item.task, error=_failure("labelling it", error))
 
-    def _answer(self, work: Work, item: Item, progress: TaskProgress) -> Prediction:
+    def _answer(self, work: Work, item: Item, seen: Seen, progress: TaskProgress) -> Prediction:
         placed: list[PlacedRegion | PlacedTrack] = []
         sure: list[float] = []
         for ready in work.runs:
@@ -203,7 +207,7 @@ class Labeller:
                 tracks, certainties = self._tracks(ready, file, item.task, progress)
                 placed += tracks
             elif isinstance(file, ImageFile):
-                regions, certainties = self._regions(ready, file, item)
+                regions, certainties = self._regions(ready, file, item, seen)
                 placed += regions
             else:  # the task has another of the config's objects
                 continue
@@ -220,23 +224,27 @@ class Labeller:
         )
 
     def _regions(
-        self, ready: ReadyRun, file: ImageFile, item: Item
+        self, ready: ReadyRun, file: ImageFile, item: Item, seen: Seen
     ) -> tuple[list[PlacedRegion], list[float]]:
         key = self._key(ready, item)
-        seen = item.seen[key] if key else []
+        detections = seen[key] if key else []
         size_px = (file.width_px, file.height_px)
         task_key = str(item.task.id if item.task.id is not None else file.digest)
         placed = [
             region
             for filling in ready.fillings
             for region in answers.regions(
-                filling, seen, task_key=task_key, size_px=size_px, tolerance_px=self._tolerance_px
+                filling,
+                detections,
+                task_key=task_key,
+                size_px=size_px,
+                tolerance_px=self._tolerance_px,
             )
         ]
         if len(item.files) > 1:
             name = ready.run.medium.name
             placed = [replace(region, to_name=name, size_px=size_px) for region in placed]
-        return placed, [answers.certainty(filling, seen) for filling in ready.fillings]
+        return placed, [answers.certainty(filling, detections) for filling in ready.fillings]
 
     def _still_here(self, work: Work, ready: ReadyRun, file: VideoFile, task: Task) -> VideoFile:
         """The file, fetched again if the cache let go of it while others were tracked."""

@@ -27,9 +27,9 @@ from backends.jobs.answering import answer_in_time, leave
 from backends.settings import Settings
 from backends.weights import fetch
 from backends.yolo.labeller import Labeller, MakeTracker, Work
-from backends.yolo.pipeline import SeenCache
 from backends.yolo.plan import ReadyRun, Run, plan, prepare
 from backends.yolo.report import findings_of_model, findings_of_run, lines
+from backends.yolo.seen import SeenCache
 from backends.yolo.shelf import (
     LOADING_TAKES_S,
     Fetch,

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from threading import Lock
-
-import numpy as np
 
 from backends.errors import LabelpilotError, MediaError
 from backends.interface import ImageFile, ImageSource, Task, VideoFile
-from micro_models.detections import Detection, DetectOptions
 from micro_models.regions import Image
 
 log = logging.getLogger(__name__)
@@ -25,20 +21,17 @@ VIDEOS_AHEAD = 1  # more would push each other out of the cache of files
 MOST_IMAGES = 16  # in one batch
 MOST_BYTES = 256_000_000  # of pixels in one batch; two exist at a time
 
-# Image digest, model version, options, and the score below which outlines were dropped.
-SeenKey = tuple[str, str, DetectOptions, float]
 Located = Mapping[str, ImageFile | VideoFile]  # by the name of the object tag
 
 
 @dataclass
 class Item:
-    """A task in the pipeline: its files, their pixels, what models saw; or why it has none."""
+    """A task in the pipeline: its files and their pixels; or why it has none."""
 
     task: Task
     files: Located = field(default_factory=dict)
     error: LabelpilotError | None = None
     pixels: dict[str, Future[Image]] = field(default_factory=dict)
-    seen: dict[SeenKey, list[Detection]] = field(default_factory=dict)
 
     def image(self, name: str) -> Image:
         """The decoded image. Errors: `MediaError`."""
@@ -81,8 +74,8 @@ class Pipeline:
         self._needed = needed
         self._images = images
         # Two pools: what is fetched ahead must not keep the batch in hand waiting.
-        self._fetching = ThreadPoolExecutor(FETCHING, thread_name_prefix="yolo-fetch")
-        self._decoding = ThreadPoolExecutor(DECODING, thread_name_prefix="yolo-decode")
+        self._fetching = ThreadPoolExecutor(FETCHING, thread_name_prefix="label-fetch")
+        self._decoding = ThreadPoolExecutor(DECODING, thread_name_prefix="label-decode")
         self._waiting: deque[Future[Item]] = deque()
         self._is_over = False
 
@@ -147,46 +140,5 @@ class Pipeline:
         return self._images.read(file)
 
 
-class SeenCache:
-    """What models saw in images, so that asking again costs nothing; bounded in bytes.
-
-    The least recently used leaves first. Any thread may call.
-    """
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self._lock = Lock()
-        self._seen: OrderedDict[SeenKey, tuple[int, list[Detection]]] = OrderedDict()
-        self._bytes = 0
-
-    def get(self, key: SeenKey) -> list[Detection] | None:
-        """What was seen, if it is known."""
-        with self._lock:
-            found = self._seen.get(key)
-            if found is None:
-                return None
-            self._seen.move_to_end(key)
-            return found[1]
-
-    def put(self, key: SeenKey, detections: list[Detection]) -> None:
-        """Remember what was seen."""
-        size = 500 + sum(map(_nbytes, detections))
-        with self._lock:
-            self._bytes += size - self._seen.pop(key, (0, []))[0]
-            self._seen[key] = (size, detections)
-            while self._bytes > self._most_bytes:
-                _, (gone, _) = self._seen.popitem(last=False)
-                self._bytes -= gone
-
-
 def _pixel_bytes(file: ImageFile | VideoFile) -> int:
     return file.width_px * file.height_px * 3
-
-
-def _nbytes(seen: Detection) -> int:
-    arrays: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
-    if seen.outline is not None:
-        arrays.append(seen.outline.values)
-    if seen.keypoints is not None:
-        arrays += [seen.keypoints.points, seen.keypoints.scores]
-    return 300 + sum(array.nbytes for array in arrays)

@@ -8,14 +8,12 @@ import pytest
 
 from backends.errors import MediaError
 from backends.interface import ImageFile, Task
-from backends.yolo import pipeline
-from backends.yolo.pipeline import Pipeline, SeenCache
-from micro_models.detections import DetectOptions
+from backends.label_studio import pipeline
+from backends.label_studio.pipeline import Pipeline
 from micro_models.regions import Image
-from tests.backends.yolo.fakes import FakeImages, box
+from tests.backends.yolo.fakes import FakeImages
 
 FILE = ImageFile(Path("a.jpg"), "d", 100, 60)
-OPTIONS = DetectOptions()
 
 
 def numbered(count: int) -> Iterator[Task]:
@@ -90,23 +88,3 @@ def test_what_goes_wrong_unforeseen_is_told_of_its_task_alone() -> None:
 def test_nothing_to_do() -> None:
     with feed(iter(())) as running:
         assert list(running.batches()) == []
-
-
-def test_the_cache_is_bounded_and_keeps_what_is_used() -> None:
-    cache = SeenCache(5_000)
-    many = [box("car", 0.5)] * 3  # about 1,400 bytes
-    for number in range(3):
-        cache.put((str(number), "v", OPTIONS, 0.5), many)
-    assert cache.get(("0", "v", OPTIONS, 0.5)) == many
-    cache.put(("3", "v", OPTIONS, 0.5), many)
-    assert [cache.get((str(number), "v", OPTIONS, 0.5)) is not None for number in range(4)] == [
-        True,
-        False,
-        True,
-        True,
-    ]
-    assert cache.get(("0", "v", DetectOptions(min_score=0.1), 0.5)) is None
-    cache.put(("huge", "v", OPTIONS, 0.5), [box("car", 0.5)] * 100)
-    assert cache.get(("huge", "v", OPTIONS, 0.5)) is None  # more than all of it: not kept
-    cache.put(("0", "v", OPTIONS, 0.5), many)
-    assert cache.get(("0", "v", OPTIONS, 0.5)) == many
