@@ -1,0 +1,42 @@
+"""What trainings share, and what one training of a project is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from label_studio_sdk import LabelStudio
+
+from backends.interface import ImageSource, LabelledTask, Prelabeller, Project, VideoSource
+from backends.micro.registry import Registry
+from backends.micro.store import MicroStore
+from backends.settings import Settings
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What trainings share. `rival` labels tasks without learning; None where there is none."""
+
+    settings: Settings
+    store: MicroStore
+    registry: Registry
+    images: ImageSource
+    videos: VideoSource
+    rival: Prelabeller | None = None
+
+
+@dataclass(frozen=True)
+class Course:
+    """One training of a project; `budget_s` is for each of its scopes.
+
+    `asked`: a person wants it, however few labels there are. `go_on` raises when it is to stop;
+    `early` is called when a first model answers while a better one is trained.
+    """
+
+    project: Project
+    client: LabelStudio
+    labelled: Sequence[LabelledTask]
+    budget_s: float
+    asked: bool
+    go_on: Callable[[], None]
+    early: Callable[[], None]

@@ -1,0 +1,94 @@
+"""Watches which projects have changed, and has them trained when nobody submits any more."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from backends.errors import LabelpilotError
+from backends.interface import Background
+from backends.micro.nouns import Standing
+from backends.micro.store import MicroStore
+from backends.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 0.5
+_IDLE_LOOK_EVERY_S = 2.0  # what other processes noted is seen only so
+
+
+class Keeper:
+    """A thread that asks for trainings; any number of processes may have one.
+
+    `announce` is called with the key of a project whose predictions are of an older version.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: MicroStore,
+        background: Background,
+        announce: Callable[[str], None],
+    ) -> None:
+        self._settings, self._store = settings, store
+        self._background, self._announce = background, announce
+        self._stopping, self._wake = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="micro-keeper", daemon=True)
+
+    def start(self) -> None:
+        """Watch from now on; returns at once."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Look soon: something happened."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _keep(self) -> None:
+        told = ""
+        while not self._stopping.is_set():
+            self._wake.clear()
+            waits = False
+            try:
+                waits = self.look()
+                told = ""
+            except Exception as error:  # whatever it is: it may be over in a moment
+                log.debug("looking for what to train", exc_info=True)
+                said = str(error) if isinstance(error, LabelpilotError) else type(error).__name__
+                if said != told:
+                    log.warning("trainings are not asked for: %s", said)
+                told = said
+            # An event wakes the keeper at once, but then a moment's quiet is waited for.
+            self._stopping.wait(_LOOK_EVERY_S)
+            if not waits:
+                self._wake.wait(_IDLE_LOOK_EVERY_S)
+
+    def look(self) -> bool:
+        """Ask for what is due; whether something waits to become so."""
+        waiting = self._store.waiting()
+        for standing in waiting:
+            key = standing.project_key
+            if self.is_due(standing) and not self._background.is_training(key):
+                self._background.train(key)
+        for key in self._store.unannounced():
+            if not self._background.is_training(key):
+                self._announce(key)
+        return bool(waiting)
+
+    def is_due(self, standing: Standing) -> bool:
+        """Nobody has submitted for a moment, or as many were submitted as were labelled before.
+
+        So a training begins soon after an annotator pauses, and where annotators never do, whenever
+        the labels have doubled.
+        """
+        if standing.asked or time.time() - standing.touched_at >= self._settings.train_quiet_s:
+            return True
+        return standing.since >= max(standing.labels, self._settings.train_first_at)

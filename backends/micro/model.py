@@ -1,0 +1,290 @@
+"""The micro backend: it learns from every submit, and labels what is left."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from backends.errors import LabelpilotError, LabelStudioRefused, ModelMissing
+from backends.interface import (
+    AnnotationEvent,
+    Background,
+    EventKind,
+    ImageSource,
+    Interaction,
+    LabelConfig,
+    Labelled,
+    Prediction,
+    Prelabeller,
+    Project,
+    Task,
+    TaskProgress,
+    VideoSource,
+)
+from backends.jobs.answering import answer_in_time
+from backends.label_studio.client import LabelStudios
+from backends.label_studio.projects import ProjectBook
+from backends.label_studio.sampling import align
+from backends.label_studio.tasks import read_project
+from backends.micro.course import Tools
+from backends.micro.keeper import Keeper
+from backends.micro.labeller import Labeller, Work
+from backends.micro.learning import Learner
+from backends.micro.doubtful import Doubtful
+from backends.micro.nouns import ModelVersion, ScopeKind
+from backends.micro.registry import Registry
+from backends.micro.scopes import check, fills, scope_of
+from backends.micro.shelf import ModelShelf
+from backends.micro.store import MicroStore
+from backends.micro.versions import FAMILY, UNTRAINED, is_ours, is_stored, project_version
+from backends.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_SUBMISSIONS = frozenset(
+    {EventKind.ANNOTATION_CREATED, EventKind.ANNOTATION_UPDATED, EventKind.ANNOTATIONS_CREATED}
+)
+# Current models are read this often at most: /setup and each answer ask for them.
+_READ_EVERY_S = 0.5
+_KNOWN_VERSIONS = 50
+_MOST_PROJECTS = 10_000  # in memory; anyone may ask for keys that nobody knows
+
+
+@dataclass(frozen=True)
+class _Current:
+    models: Mapping[str, ModelVersion]
+    read_at: float
+
+
+class MicroBackend:
+    """Small models that are trained in the background, one or more for each project.
+
+    `Backend` to the server, `Prelabeller` and `Learner` to background jobs. `background` is set
+    once the jobs are made. `rival` is the pre-labeller that a model has to be better than.
+    """
+
+    name = FAMILY
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        images: ImageSource,
+        videos: VideoSource,
+        studios: LabelStudios,
+        projects: ProjectBook,
+        rival: Prelabeller | None = None,
+        background: Background | None = None,
+    ) -> None:
+        self._settings, self._studios, self._projects = settings, studios, projects
+        self.store = MicroStore(settings)
+        self.registry = Registry(settings, self.store)
+        self.background = background
+        self._rival = rival
+        self._labeller = Labeller(
+            images=images,
+            videos=videos,
+            shelf=ModelShelf(settings, self.registry.folder),
+            settings=settings,
+        )
+        tools = Tools(settings, self.store, self.registry, images, videos, rival)
+        self._learner = Learner(tools, studios, self._refresh)
+        self._keeper: Keeper | None = None
+        self._lock = threading.Lock()
+        self._current: dict[str, _Current] = {}
+        self._met: set[str] = set()
+        self._doubtful = Doubtful()
+
+    def start(self) -> None:
+        """Watch for what is to be learned, what a missed webhook lost too; returns at once."""
+        if self._settings.train_first_at == 0 or self.background is None:
+            return
+        self._keeper = Keeper(self._settings, self.store, self.background, self.announce)
+        self._keeper.start()
+        self._meet([project.key for project in self._projects.all()])
+
+    def close(self) -> None:
+        """Stop watching."""
+        if self._keeper is not None:
+            self._keeper.close()
+        self.store.close()
+
+    def version(self, project: Project | None) -> str:
+        """A hash over the current models and the label config; one for all without models."""
+        if project is None:
+            return UNTRAINED
+        if self._keeper is not None and project.key not in self._met:
+            self._meet([project.key])
+        models = {scope: one.id for scope, one in self._models(project).items()}
+        return project_version(
+            project.config, models, threshold=self._settings.micro_score_threshold
+        )
+
+    def serving_version(self, project: Project) -> str | None:
+        """Its version where a model has earned its place: it is no worse than the pre-labeller."""
+        models = self._models(project)
+        if not models or not _has_earned(list(models.values())):
+            return None
+        return self.version(project)
+
+    def wait(self, project: Project) -> str:
+        """The version. Errors: `ModelMissing` where nothing was trained yet."""
+        version = self.version(project)
+        if not is_stored(version):
+            raise ModelMissing(
+                "no micro-model of this project has been trained yet",
+                advice=f"label {self._settings.train_first_at} tasks, and wait a minute",
+            )
+        return version
+
+    def versions(self) -> Sequence[str]:
+        """Those that predictions of known projects were refreshed to."""
+        told = [one.announced for one in self.store.standings()[:_KNOWN_VERSIONS]]
+        return list(dict.fromkeys(version for version in told if version))
+
+    def fills(self, config: LabelConfig) -> bool:
+        """Whether there is a control that a micro-model can fill."""
+        return self._settings.train_first_at > 0 and fills(config)
+
+    def check(self, config: LabelConfig, *, load: bool = True) -> Sequence[str]:
+        """What micro-models cannot learn or answer here, each with its cure."""
+        return check(config)
+
+    def notify(self, event: AnnotationEvent) -> None:
+        """Note that there may be something to learn; a few milliseconds."""
+        if self._settings.train_first_at == 0:
+            return
+        keys = [one.key for one in self._projects.all() if one.id == event.project_id]
+        submissions = 0
+        if event.kind in _SUBMISSIONS:
+            submissions = max(len(event.annotation_ids), 1)
+        self.store.note_event(
+            keys,
+            submissions=submissions,
+            asked=event.kind is EventKind.START_TRAINING,
+            tasks_came=event.kind is EventKind.TASKS_CREATED,
+        )
+        if self._keeper is not None:
+            self._keeper.wake()
+
+    def predict(
+        self, project: Project, tasks: Sequence[Task], interaction: Interaction | None
+    ) -> Sequence[Prediction | None]:
+        """What is ready within the settings' time; the rest, and videos, follow in background."""
+        version = self.version(project)
+        if interaction is not None or not is_stored(version):
+            return [None] * len(tasks)
+        videos = {medium.data_key for medium in project.config.media if medium.tag == "Video"}
+        try:
+            return answer_in_time(
+                lambda some: self._label(project, some, None),
+                tasks,
+                project=project,
+                version=version,
+                deadline=time.monotonic() + self._settings.answer_within_s,
+                background=self.background,
+                later=lambda task: any(task.data.get(key) for key in videos),
+            )
+        except LabelpilotError as error:
+            log.warning("%d tasks are not pre-labelled: %s", len(tasks), error)
+            return [None] * len(tasks)
+
+    def label(
+        self, project: Project, tasks: Iterable[Task], *, progress: TaskProgress | None = None
+    ) -> Iterator[Labelled]:
+        """Label tasks in order. Errors: `ModelMissing`, which concerns all."""
+        return self._label(project, tasks, progress)
+
+    def learn(
+        self, project_key: str, *, go_on: Callable[[], None], tell: Callable[[str], None]
+    ) -> None:
+        """See `backends.interface.Learner`."""
+        self._learner.learn(project_key, go_on=go_on, tell=tell)
+
+    def announce(self, project_key: str) -> None:
+        """Have predictions refreshed to the present models. Errors: `LabelpilotError`."""
+        client = self._studios.sdk(project_key)
+        found, _ = read_project(client, int(project_key.split(".")[0]))
+        self._refresh(replace(found, key=project_key), (), anyway=False)
+
+    def _refresh(self, project: Project, first: Sequence[int], *, anyway: bool) -> None:
+        """Have predictions stored that are of the present models, if they are not, or `anyway`."""
+        models = self._read(project.key)
+        version = self.version(project)
+        before = self.store.standing(project.key).announced
+        if self.background is None or (version == before and not first and not anyway):
+            return
+        served = self.serving_version(project)
+        if served is None and before:  # what was answered by a model that is no longer trusted
+            served = self._rival_version(project)
+        if served is not None:
+            clips_only = all(scope.startswith(ScopeKind.CLIP) for scope in models)
+            self.background.refresh(project, served, first=first, others=not clips_only)
+            self._align(project, served)
+        self.store.note_announced(
+            project.key, version, models={scope: one.id for scope, one in models.items()}
+        )
+
+    def _align(self, project: Project, version: str) -> None:
+        """Let uncertainty sampling go by the scores of this version; a convenience."""
+        try:
+            align(self._studios.sdk(project.key), project.id, version, ours=is_ours)
+        except LabelStudioRefused as error:
+            log.warning("project %s: uncertainty sampling is not set up: %s", project.id, error)
+
+    def _rival_version(self, project: Project) -> str | None:
+        version = self._rival.version(project) if self._rival is not None else ""
+        return version if is_ours(version) else None
+
+    def _label(
+        self, project: Project, tasks: Iterable[Task], progress: TaskProgress | None
+    ) -> Generator[Labelled, None, None]:
+        version = self.wait(project)
+        models = {
+            scope: one
+            for key, one in self._models(project).items()
+            if (scope := scope_of(project.config, key)) is not None
+        }
+        doubtful = self._doubtful.of(project.key, version)
+        work = Work(project, version, models)
+        try:
+            yield from self._labeller.label(work, tasks, progress=progress, shown=doubtful.add)
+        finally:
+            if news := doubtful.news():
+                self.store.put_shown(project.key, version, news)
+
+    def _models(self, project: Project) -> Mapping[str, ModelVersion]:
+        """The current models by scope, as they were read a moment ago."""
+        with self._lock:
+            known = self._current.get(project.key)
+        if known is not None and time.monotonic() - known.read_at < _READ_EVERY_S:
+            return known.models
+        return self._read(project.key)
+
+    def _read(self, project_key: str) -> Mapping[str, ModelVersion]:
+        models = self.store.current(project_key)
+        with self._lock:
+            if len(self._current) > _MOST_PROJECTS:
+                self._current.clear()
+            self._current[project_key] = _Current(models, time.monotonic())
+        return models
+
+    def _meet(self, project_keys: Sequence[str]) -> None:
+        """Have these compared with Label Studio: nobody knows what was missed."""
+        with self._lock:
+            new = [key for key in project_keys if key not in self._met]
+            self._met.update(new)
+        known = [key for key in new if self._projects.get(key) is not None]
+        if known:
+            self.store.note_event(known, submissions=0)
+
+
+def _has_earned(models: Sequence[ModelVersion]) -> bool:
+    """Whether the models found at least what the pre-labeller did, where both were measured."""
+    measured = [(one.f1, one.rival) for one in models if one.f1 is not None]
+    ours = [f1 for f1, rival in measured if rival is not None]
+    theirs = [rival for _, rival in measured if rival is not None]
+    return sum(ours) >= sum(theirs)
