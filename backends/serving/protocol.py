@@ -72,7 +72,7 @@ def protocol_router(choose: Choose) -> APIRouter:
         if event is None:
             return {"status": "ignored"}
         request.state.detail = f"project {event.project_id}: {event.kind.value}"
-        choose(_services(request)).notify(event)
+        await asyncio.to_thread(choose(_services(request)).notify, event)
         return {"status": "ok"}
 
     @router.get("/versions")
