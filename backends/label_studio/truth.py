@@ -47,10 +47,8 @@ def read_truth(
     """
     if not isinstance(annotations, list):
         return Truth(None, ("the annotations are no list",))
-    submitted = sorted(filter(_is_submitted, annotations), key=_made_at, reverse=True)
-    marked = [one for one in submitted if one.get("ground_truth") is True]
     problems: list[str] = []
-    for some in (marked, [one for one in submitted if one.get("ground_truth") is not True]):
+    for some in submitted(annotations):
         answers = []
         heard = set()
         for one in some:
@@ -65,6 +63,16 @@ def read_truth(
             picture = to_name or first_image(config)
             return Truth(_resolved(answers, config, picture, size_px), tuple(problems))
     return Truth(None, tuple(problems))
+
+
+def submitted(annotations: Sequence[Any]) -> tuple[list[Json], list[Json]]:
+    """Those marked as ground truth, and all others, each the newest first.
+
+    Without those that were skipped, and without drafts.
+    """
+    newest = sorted(filter(_is_submitted, annotations), key=_made_at, reverse=True)
+    marked = [one for one in newest if one.get("ground_truth") is True]
+    return marked, [one for one in newest if one.get("ground_truth") is not True]
 
 
 def _resolved(

@@ -1,0 +1,122 @@
+"""What an annotation of a video says about single frames, for a model of that clip to learn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from backends.interface import LabelConfig, Medium, VideoFile
+from backends.label_studio.clip_truth import read_tracks
+from backends.label_studio.percents import visible_part
+from micro_models.regions import Box, Region, RotatedBox
+from micro_models.tracks import Track, interpolate
+
+Regions = tuple[Region, ...]
+
+# More frames teach little more, and each is decoded, stored and learned from.
+MAX_EXAMPLES = 100
+# Shorter times off have no frame that is far from both ends; long ones show more than one thing.
+_SHORT_GAP, _LONG_GAP_S = 10, 2.0
+# An object that comes or goes is half visible: with so many better key frames these teach no more.
+_ENOUGH = 3
+_LEAST_SIDE_PX = 1.0
+
+
+@dataclass(frozen=True)
+class ClipTruth:
+    """What is known of decoded frames, the first being 0; () where nothing is to be seen.
+
+    `frames` are those to learn from, `known` all that people drew, `problems` a line for people
+    about each thing in the annotations that was left out. Both are empty where nobody labelled.
+    """
+
+    frames: Mapping[int, Regions]
+    known: Mapping[int, Regions]
+    problems: tuple[str, ...] = ()
+
+
+def clip_examples(
+    annotations: Any,
+    config: LabelConfig,
+    video: VideoFile,
+    *,
+    medium: Medium,
+    data: Mapping[str, Any],
+) -> ClipTruth:
+    """What the annotations of a task say about frames of its video; see `read_tracks`.
+
+    Known are the key frames of any track, with the boxes of all that are on there, and a frame or
+    two from within each time off, in which the object is not. Before its first key frame nothing
+    is known of an object; it is taken to come with it. `data` is the task's.
+    """
+    truth = read_tracks(annotations, config, video=video, medium=medium, data=data)
+    tracks = truth.tracks or ()
+    keyed = {key.frame for track in tracks for key in track.key_frames}
+    absent = set(_absences(tracks, keyed, video))
+    known = {frame: _seen(tracks, frame, video) for frame in sorted(keyed | absent)}
+    chosen = [frame for frame in known if frame in absent or frame not in _edges(tracks)]
+    return ClipTruth({frame: known[frame] for frame in _spread(chosen)}, known, truth.problems)
+
+
+def _seen(tracks: Sequence[Track], frame: int, video: VideoFile) -> Regions:
+    """What the editor shows in a frame, cut at its edges."""
+    boxes = ((track.label, interpolate(track, frame)) for track in tracks)
+    cut = ((label, _cut(box, video)) for label, box in boxes if box is not None)
+    return tuple(Region(label, box) for label, box in cut if box is not None)
+
+
+def _cut(box: Box | RotatedBox, video: VideoFile) -> Box | RotatedBox | None:
+    """What is visible of a box, None if nothing is."""
+    size_px = (video.width_px, video.height_px)
+    if isinstance(box, RotatedBox):
+        part = visible_part(box, size_px)
+        if isinstance(part, Box):  # which stands for "nowhere on it"
+            return None
+        return part if min(part.width_px, part.height_px) >= _LEAST_SIDE_PX else None
+    x0, y0 = max(box.x0, 0.0), max(box.y0, 0.0)
+    x1, y1 = min(box.x1, float(size_px[0])), min(box.y1, float(size_px[1]))
+    return Box(x0, y0, x1, y1) if min(x1 - x0, y1 - y0) >= _LEAST_SIDE_PX else None
+
+
+def _absences(tracks: Sequence[Track], keyed: Collection[int], video: VideoFile) -> Iterator[int]:
+    """Frames within the times off of a track, away from both ends."""
+    for track in tracks:
+        for first, last in _times_off(track, video.clip.frames):
+            length = last - first + 1
+            if length < _SHORT_GAP:
+                continue
+            margin = length // 4
+            if any(first + margin <= frame <= last - margin for frame in keyed):
+                continue  # another track's key frame shows it already
+            parts = 2 if length > _LONG_GAP_S * video.clip.fps else 1
+            yield from (first + length * (part + 1) // (parts + 1) for part in range(parts))
+
+
+def _times_off(track: Track, clip_frames: int) -> Iterator[tuple[int, int]]:
+    """The first and the last frame of each time that a track is off after having been on."""
+    keys = track.key_frames
+    for key, following in pairwise((*keys, None)):
+        end = clip_frames if following is None else following.frame
+        if key is not None and not key.enabled and end - key.frame > 1:
+            yield key.frame + 1, end - 1
+
+
+def _edges(tracks: Sequence[Track]) -> frozenset[int]:
+    """Key frames in which objects only come or go, if there are enough others."""
+    edges: set[int] = set()
+    inner: set[int] = set()
+    for track in tracks:
+        off_before = False
+        for key in track.key_frames:
+            (edges if off_before or not key.enabled else inner).add(key.frame)
+            off_before = not key.enabled
+    return frozenset(edges - inner if len(inner) >= _ENOUGH else ())
+
+
+def _spread(frames: Sequence[int]) -> list[int]:
+    """At most `MAX_EXAMPLES` of the frames, evenly."""
+    step = max(len(frames) / MAX_EXAMPLES, 1.0)
+    return [frames[math.floor(at * step)] for at in range(min(len(frames), MAX_EXAMPLES))]
