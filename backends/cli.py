@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import Annotated, Any
 
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -22,8 +19,15 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from backends.cli_models import models_app, train
 from backends.errors import LabelpilotError
-from backends.settings import Settings
+from backends.terminal import (
+    ProjectOption,
+    UrlOption,
+    console,
+    load_settings,
+    mistakes_explained,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,6 +45,8 @@ app = typer.Typer(
       GrabCut, which needs no weights
     - `LABELPILOT_YOLO_MODEL`: the model for pre-labels where the label config names none; default:
       the best one in the model folder
+    - `LABELPILOT_TRAIN_FIRST_AT`: labelled tasks from which on small models train themselves on
+      what people submit, default 5; 0: never
 
     Start with `labelpilot serve`, then `labelpilot connect --project N`. When nothing appears in
     Label Studio: `labelpilot doctor --project N`. To label a whole project:
@@ -52,6 +58,8 @@ weights_app = typer.Typer(
     help="Checkpoints: which there are, which are here, and how to get one.",
 )
 app.add_typer(weights_app, name="weights")
+app.add_typer(models_app, name="models")
+app.command()(train)
 
 
 @app.callback()
@@ -59,46 +67,6 @@ def _before_any_command() -> None:
     # torch's threads wait for each other in busy loops by default: two processes on one machine
     # then slow each other down many times. Read when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-console = Console()
-errors = Console(stderr=True)
-
-ProjectOption = Annotated[
-    int,
-    typer.Option(help="The number in the project's address: 7 in http://host/projects/7/data."),
-]
-UrlOption = Annotated[
-    str,
-    typer.Option(
-        help="This server's address as Label Studio reaches it. In Docker that is the service's "
-        "name, such as http://labelpilot:9090, never localhost."
-    ),
-]
-
-
-@contextmanager
-def mistakes_explained() -> Iterator[None]:
-    """Print what to do instead of a traceback, and exit with 1."""
-    try:
-        yield
-    except LabelpilotError as error:
-        errors.print(f"[red]error:[/red] {error.message}", highlight=False)
-        if error.advice:
-            errors.print(f"[bold]cure:[/bold] {error.advice}", highlight=False)
-        raise typer.Exit(1) from None
-
-
-def load_settings() -> Settings:
-    """The settings. A wrong one is named, with what it should be, and ends the program."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False):
-            name = "_".join(str(part) for part in problem["loc"]).upper() or "SETTINGS"
-            name = name if name.startswith("LABEL") else f"LABELPILOT_{name}"
-            errors.print(f"[red]error:[/red] {name}: {problem['msg']}", highlight=False)
-        raise typer.Exit(2) from None
 
 
 @app.command()

@@ -83,12 +83,12 @@ def _told(measured: Sequence[ModelVersion]) -> str:
 
 
 def _round_numbers(most: int) -> list[int]:
-    """0, about half and about all of `most`, as people count."""
+    """From 0 to `most` in steps as people count, three to five of them where there are as many."""
     step = next(
         number * 10**zeros
         for zeros in range(len(str(most)) + 1)
         for number in (1, 2, 5)
-        if number * 10**zeros * 3 >= most
+        if number * 10**zeros * 4 >= most
     )
     return list(range(0, most + 1, step))
 

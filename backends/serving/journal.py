@@ -113,8 +113,9 @@ class Journal(logging.Handler):
         """Note one answer. `path` is a route, never what a caller made up."""
         self._seconds.labels(path, kind).observe(took_s)
         self._statuses.labels(path, kind, str(status)).inc()
-        # Label Studio asks for health and setup at every turn; they would hide the rest.
-        if kind in ("health", "setup", "metrics") and status == 200:
+        # Label Studio asks for health and setup at every turn, an open status page for itself;
+        # they would hide the rest.
+        if kind in ("health", "setup", "metrics", "page", "picture") and status == 200:
             return
         with self._guard:
             self._requests.append(Answered(datetime.now(UTC), path, kind, status, took_s, detail))

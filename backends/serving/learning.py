@@ -77,14 +77,16 @@ class PictureRow:
 class ProjectLearning:
     """All about one project's learning.
 
-    `waits` says what happens next; `more` counts versions that are not listed.
+    `starts` says when training begins, `note` what it waits for; `more` counts versions that are
+    not listed.
     """
 
     id: str
     key: str
     host: str
-    labels: int
-    waits: str
+    labels: str
+    starts: str
+    note: str
     failure: str
     training: TrainingRow | None
     versions: list[VersionRow]
@@ -120,12 +122,15 @@ def learning(
     """
     hosts = {project.key: project.host for project in known}
     standings = sorted(store.standings(), key=lambda one: (-one.touched_at, one.project_key))
-    shown, rest = standings[:PROJECTS_SHOWN], standings[PROJECTS_SHOWN:]
-    return Learning(
-        projects=[_project(settings, store, jobs, one, hosts) for one in shown],
-        others=[f"project {_id(one)}: {_count(one.labels)}" for one in rest[:LINES_SHOWN]],
-        first_at=settings.train_first_at,
-    )
+    projects, others = [], []
+    for standing in standings[:PROJECTS_SHOWN]:
+        try:
+            projects.append(_project(settings, store, jobs, standing, hosts))
+        except Exception as error:  # noqa: BLE001 - one project must not take the page from all
+            others.append(f"{_name(standing)}: cannot be shown ({type(error).__name__})")
+    rest = standings[PROJECTS_SHOWN : PROJECTS_SHOWN + LINES_SHOWN]
+    others += [f"{_name(one)}: {_count(one.labels)}" for one in rest]
+    return Learning(projects, others, settings.train_first_at)
 
 
 def _project(
@@ -146,8 +151,9 @@ def _project(
         id=_id(standing),
         key=key,
         host=host,
-        labels=standing.labels,
-        waits=_waits(settings, standing, has_model=bool(current), is_training=is_training),
+        labels=_count(standing.labels),
+        starts="" if current else _starts(settings, standing),
+        note=standing.note or _waits(settings, standing, is_training=is_training),
         failure=standing.failure,
         training=_training(standing.step) if is_training else None,
         versions=rows[:VERSIONS_SHOWN],
@@ -172,19 +178,17 @@ def _training(step: Step | None) -> TrainingRow:
     return TrainingRow(step.scope, step.stage, spent, ", ".join(details))
 
 
-def _waits(settings: Settings, standing: Standing, *, has_model: bool, is_training: bool) -> str:
-    if is_training:
-        return ""
-    if standing.note:
-        return standing.note
-    first_at = settings.train_first_at
-    if not first_at:
+def _starts(settings: Settings, standing: Standing) -> str:
+    at = settings.train_first_at
+    if not at:
         return "training is switched off: LABELPILOT_TRAIN_FIRST_AT is 0"
-    if standing.labels < first_at and not has_model:
-        return f"training starts at {first_at}"
-    if standing.changes > standing.seen:
-        return "new annotations: training begins when nobody has submitted for a moment"
-    return ""
+    return f"training starts at {at}" if standing.labels < at else ""
+
+
+def _waits(settings: Settings, standing: Standing, *, is_training: bool) -> str:
+    if is_training or not settings.train_first_at or standing.changes <= standing.seen:
+        return ""
+    return "something changed: a training begins when nobody has submitted for a moment"
 
 
 def _version(version: ModelVersion) -> VersionRow:
@@ -219,7 +223,7 @@ def _accepted(accepted: Acceptance) -> str:
     if not accepted.predicted:
         return ""
     share = accepted.unchanged / accepted.predicted
-    return f"{accepted.unchanged} of {accepted.predicted} regions, {share:.0%}"
+    return f"{accepted.unchanged} of {accepted.predicted} regions, {share * 100:.0f} %"
 
 
 def _picture(shown: Shown, key: str, host: str, current: Sequence[str]) -> PictureRow:
@@ -255,6 +259,10 @@ def _duration(seconds: float) -> str:
 
 def _id(standing: Standing) -> str:
     return standing.project_key.split(".")[0]
+
+
+def _name(standing: Standing) -> str:
+    return f"project {_id(standing)}"
 
 
 def _count(labels: int) -> str:

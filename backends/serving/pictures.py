@@ -79,6 +79,7 @@ def pictures_router() -> APIRouter:
 
     @router.get("/pictures/{project_key}/{task_id:int}.jpg", include_in_schema=False)
     async def picture(request: Request, project_key: str, task_id: int) -> Response:
+        request.state.kind = "picture"
         pictures: Pictures = request.app.state.services.pictures
         content = await pictures.jpeg(project_key, task_id)
         headers = {

@@ -1,0 +1,54 @@
+"""What all commands share: consoles, settings, how mistakes are told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+
+from backends.errors import LabelpilotError
+from backends.settings import Settings
+
+console = Console()
+errors = Console(stderr=True)
+
+ProjectOption = Annotated[
+    int,
+    typer.Option(help="The number in the project's address: 7 in http://host/projects/7/data."),
+]
+UrlOption = Annotated[
+    str,
+    typer.Option(
+        help="This server's address as Label Studio reaches it. In Docker that is the service's "
+        "name, such as http://labelpilot:9090, never localhost."
+    ),
+]
+
+
+@contextmanager
+def mistakes_explained() -> Iterator[None]:
+    """Print what to do instead of a traceback, and exit with 1."""
+    try:
+        yield
+    except LabelpilotError as error:
+        errors.print(f"[red]error:[/red] {escape(error.message)}", highlight=False)
+        if error.advice:
+            errors.print(f"[bold]cure:[/bold] {escape(error.advice)}", highlight=False)
+        raise typer.Exit(1) from None
+
+
+def load_settings() -> Settings:
+    """The settings. A wrong one is named, with what it should be, and ends the program."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False):
+            name = "_".join(str(part) for part in problem["loc"]).upper() or "SETTINGS"
+            name = name if name.startswith("LABEL") else f"LABELPILOT_{name}"
+            errors.print(f"[red]error:[/red] {name}: {problem['msg']}", highlight=False)
+        raise typer.Exit(2) from None
