@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from backends.interface import LabelledTask
 from backends.label_studio.config import (
     check_label_config,
     choose_output,
@@ -9,6 +10,7 @@ from backends.label_studio.config import (
     is_background,
     parse_label_config,
 )
+from backends.micro.scopes import check, scopes
 
 FOLDER = Path(__file__).parents[2] / "examples" / "label_configs"
 
@@ -26,8 +28,9 @@ EXPECTED = {
 
 
 def test_every_example_is_expected():
-    # Those of the YOLO backend are tested there.
-    found = {path.stem for path in FOLDER.glob("*.xml") if not path.stem.startswith("yolo_")}
+    # Those of the YOLO backend are tested there, that of micro-models below.
+    others = ("yolo_", "micro_")
+    found = {path.stem for path in FOLDER.glob("*.xml") if not path.stem.startswith(others)}
     assert found == set(EXPECTED)
 
 
@@ -45,3 +48,27 @@ def test_the_background_example_has_negative_points():
     config = parse_label_config((FOLDER / "background_label.xml").read_text())
     assert is_background(config, "point", "Background")
     assert not is_background(config, "point", "Cat")
+
+
+def drawn(control, kind, label):
+    return {"from_name": control, "to_name": "image", "type": kind, "value": {kind: [label]}}
+
+
+def test_the_example_of_scopes_has_a_model_for_each():
+    config = parse_label_config((FOLDER / "micro_scopes.xml").read_text())
+    results = [
+        drawn("vehicle", "rectanglelabels", "Car"),
+        drawn("vehicle", "rectanglelabels", "Bus"),
+        drawn("puddle", "polygonlabels", "Puddle"),
+        drawn("weather", "choices", "Rain"),
+    ]
+    data = {"image": "http://host/1.jpg", "scene": "harbour"}
+    labelled = [LabelledTask(1, "2026-01-01", data, ({"id": 1, "result": results},))]
+    found = {scope.key: scope.controls for scope in scopes(config, labelled)}
+    assert found == {
+        "label Car": ("vehicle",),
+        "label Bus": ("vehicle",),
+        "scene=harbour": ("puddle",),
+        "project": ("weather",),
+    }
+    assert check(config) == []
