@@ -6,14 +6,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from backends.database import make_tables, open_database
 from backends.errors import StateError
 from backends.jobs.changes import AT_ONCE, clock, insert
-from backends.label_studio.tasks import pages
 from backends.micro.nouns import Acceptance, LabelledTask, ModelVersion, Shown, Standing, Step
 from backends.micro.tables import (
     CURRENT,
@@ -34,6 +33,9 @@ from backends.micro.tables import (
 from backends.settings import Settings
 
 _TASKS_AT_ONCE = 50  # rows with brush masks in one statement
+_OF_ACCEPTANCE = {"predicted", "unchanged", "seconds"}
+_OF_TASK = {"updated_at", "content"}
+_Part = TypeVar("_Part")
 
 
 class MicroStore:
@@ -158,27 +160,42 @@ class MicroStore:
             rows = connection.execute(query.where(LABELLED.c.project_key == key))
             return {row.task_id: row.updated_at for row in rows}
 
+    def synced_to(self, key: str) -> str:
+        """The newest change in Label Studio when all was compared last; "" if it never was."""
+        query = sa.select(STANDINGS.c.synced_to).where(STANDINGS.c.project_key == key)
+        with self._reading() as connection:
+            return connection.execute(query).scalar() or ""
+
+    def note_synced(self, key: str, moment: str) -> None:
+        """All that Label Studio changed until then is kept."""
+        self._note(key, synced_to=moment)
+
     def put_labelled(
         self, key: str, tasks: Sequence[LabelledTask], acceptance: Mapping[int, Acceptance]
     ) -> None:
-        """Keep tasks, new or changed; whose acceptance is not given has none."""
-        rows = [_labelled_row(key, task, acceptance) for task in tasks]
+        """Keep tasks, new or changed; whose acceptance is not given keeps what it had.
+
+        Once a prediction is deleted, nothing tells any more what an annotation was made of it.
+        """
+        told = [task for task in tasks if task.id in acceptance]
+        others = [task for task in tasks if task.id not in acceptance]
         with self._changing() as connection:
-            for some in pages(range(len(rows)), _TASKS_AT_ONCE):
-                put = insert(connection, LABELLED)
-                names = [column.name for column in LABELLED.columns if not column.primary_key]
-                connection.execute(
-                    put.on_conflict_do_update(
-                        index_elements=["project_key", "task_id"],
-                        set_={name: put.excluded[name] for name in names},
-                    ),
-                    [rows[index] for index in some],
-                )
+            for some, columns in ((told, _OF_TASK | _OF_ACCEPTANCE), (others, _OF_TASK)):
+                rows = [_labelled_row(key, task, acceptance) for task in some]
+                for at_once in _parts(rows, _TASKS_AT_ONCE):
+                    put = insert(connection, LABELLED)
+                    connection.execute(
+                        put.on_conflict_do_update(
+                            index_elements=["project_key", "task_id"],
+                            set_={name: put.excluded[name] for name in columns},
+                        ),
+                        at_once,
+                    )
 
     def drop_labelled(self, key: str, ids: Sequence[int]) -> None:
         """Forget tasks that are gone or lost their annotations."""
         with self._changing() as connection:
-            for some in pages(ids, AT_ONCE):
+            for some in _parts(ids, AT_ONCE):
                 connection.execute(
                     sa.delete(LABELLED).where(
                         LABELLED.c.project_key == key, LABELLED.c.task_id.in_(some)
@@ -247,11 +264,9 @@ class MicroStore:
     def note_gone(self, version_ids: Sequence[str]) -> None:
         """The files of these versions are no longer on disk."""
         with self._changing() as connection:
-            for some in pages(range(len(version_ids)), AT_ONCE):
+            for some in _parts(version_ids, AT_ONCE):
                 connection.execute(
-                    sa.update(VERSIONS)
-                    .where(VERSIONS.c.id.in_([version_ids[index] for index in some]))
-                    .values(is_on_disk=0)
+                    sa.update(VERSIONS).where(VERSIONS.c.id.in_(some)).values(is_on_disk=0)
                 )
 
     def drop_scope_pointer(self, project_key: str, scope: str) -> None:
@@ -358,6 +373,10 @@ def _labelled_row(
         "content": task_content(task),
         **asdict(accepted),
     }
+
+
+def _parts(values: Sequence[_Part], size: int) -> Iterator[list[_Part]]:
+    return (list(values[start : start + size]) for start in range(0, len(values), size))
 
 
 def _plain(text: str) -> str:

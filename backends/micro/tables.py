@@ -28,6 +28,8 @@ STANDINGS = sa.Table(
     sa.Column("asked_in", sa.Integer, nullable=False, default=0),
     sa.Column("tasks_came_in", sa.Integer, nullable=False, default=0),
     sa.Column("labels", sa.Integer, nullable=False, default=0),
+    # What was changed in Label Studio until then, by its clock, is kept here.
+    sa.Column("synced_to", sa.Text, nullable=False, default=""),
     sa.Column("announced", sa.Text, nullable=False, default=""),
     # The models that this version stands for: (scope, id) in order, as JSON.
     sa.Column("announced_of", sa.Text, nullable=False, default="[]"),

@@ -1,0 +1,191 @@
+"""Which tasks have annotations, and these with all that a micro-model learns from.
+
+What it costs on a Label Studio 1.23.2 with 100,000 tasks of which 5,000 are labelled: 0.1 s to
+count the labelled ones, 0.1 s and 2 ms a task to list those that changed since some moment, and
+14 ms a task to get them with five boxes each.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from label_studio_sdk import LabelStudio
+
+from backends.errors import LabelStudioError, LabelStudioRefused
+from backends.interface import LabelledTask
+from backends.label_studio.client import told
+
+Json = dict[str, Any]
+
+_LISTED_AT_ONCE = 500
+# Tasks with their annotations come in pages of about this size: brush masks are large.
+_PAGE_BYTES = 8_000_000
+_PAGE_S = 2.0
+_FIRST_PAGE, _MOST_AT_ONCE = 20, 100
+_NEEDED = (
+    "id",
+    "result",
+    "completed_by",
+    "ground_truth",
+    "created_at",
+    "updated_at",
+    "parent_prediction",
+)
+
+
+@dataclass(frozen=True)
+class StoredPrediction:
+    """A prediction as Label Studio keeps it."""
+
+    version: str
+    result: Sequence[Json] = ()
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A task with its annotations, and by id the predictions that those were made from."""
+
+    task: LabelledTask
+    parents: Mapping[int, StoredPrediction] = field(default_factory=dict)
+
+
+def count_labelled(client: LabelStudio, project_id: int) -> int:
+    """How many tasks have annotations; skipped ones do not count."""
+    page = _page(client, project_id, [_HAS_ANNOTATIONS], size=1)
+    return int(page.response.total or 0)
+
+
+def changed_labels(
+    client: LabelStudio,
+    project_id: int,
+    *,
+    since: datetime | None = None,
+    go_on: Callable[[], None] = lambda: None,
+) -> dict[int, str]:
+    """When each task with annotations changed, by its id: all of them, or those after `since`.
+
+    An annotation that is made, changed or deleted changes its task; a prediction does not. A task
+    whose annotations are all skipped has none. `go_on` raises to stop. Errors: `LabelStudioError`.
+    """
+    always = [_HAS_ANNOTATIONS]
+    if since is not None:
+        text = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        always.append(_item("updated_at", "greater", "Datetime", text))
+    found: dict[int, str] = {}
+    after_id = 0
+    while True:
+        go_on()
+        later = _item("id", "greater", "Number", after_id)
+        page = _page(client, project_id, [later, *always], size=_LISTED_AT_ONCE)
+        tasks = page.items or []
+        found |= {int(task.id): _moment(task.updated_at) for task in tasks}
+        if len(tasks) < _LISTED_AT_ONCE:
+            return found
+        after_id = int(tasks[-1].id)
+
+
+def labelled_tasks(
+    client: LabelStudio, project_id: int, ids: Sequence[int]
+) -> Iterator[list[Fetched]]:
+    """Those of `ids` that have annotations, some at a time, each with what is learnt from.
+
+    Skipped annotations are left out, and a task that has no other with them. Pages are as large as
+    fits a few seconds and megabytes. Errors: `LabelStudioError`.
+    """
+    left, size = sorted(ids), _FIRST_PAGE
+    while left:
+        some = left[:size]
+        began = time.monotonic()
+        try:
+            tasks = _fetch(client, project_id, some)
+        except LabelStudioRefused:
+            raise
+        except LabelStudioError:  # perhaps they were too much at once
+            if size == 1:
+                raise
+            size = max(1, size // 5)
+            continue
+        left = left[len(some) :]
+        took_s, weight = time.monotonic() - began, sum(map(_weight, tasks))
+        fits = min(2.0, _PAGE_S / max(took_s, 1e-3), _PAGE_BYTES / max(weight, 1))
+        size = min(_MOST_AT_ONCE, max(1, int(len(some) * fits)))
+        yield [one for one in map(_fetched, tasks) if one.task.annotations]
+
+
+def _fetch(client: LabelStudio, project_id: int, ids: Sequence[int]) -> list[Any]:
+    return list(_page(client, project_id, [], size=len(ids), ids=ids, fields="all").items or [])
+
+
+def _fetched(task: Any) -> Fetched:
+    annotations = tuple(
+        {key: one[key] for key in _NEEDED if key in one}
+        for one in task.annotations or []
+        if not one.get("was_cancelled")
+    )
+    wanted = {one.get("parent_prediction") for one in annotations}
+    parents = {
+        one.id: StoredPrediction(one.model_version or "", one.result or [])
+        for one in task.predictions or []
+        if one.id in wanted
+    }
+    data = dict(task.data or {})
+    return Fetched(LabelledTask(int(task.id), _moment(task.updated_at), data, annotations), parents)
+
+
+def _weight(task: Any) -> int:
+    """About how many bytes a task's annotations and predictions came in."""
+    results = [one.get("result") or [] for one in task.annotations or []]
+    results += [one.result or [] for one in task.predictions or []]
+    values = [item.get("value") for result in results for item in result if isinstance(item, dict)]
+    return sum(
+        300 + 4 * len(value.get("rle") or ()) + len(value.get("imageDataURL") or ())
+        for value in values
+        if isinstance(value, dict)
+    )
+
+
+def _page(
+    client: LabelStudio,
+    project_id: int,
+    items: Sequence[Json],
+    *,
+    size: int,
+    ids: Sequence[int] | None = None,
+    fields: Any = "task_only",
+) -> Any:
+    query: Json = {
+        "filters": {"conjunction": "and", "items": list(items)},
+        "ordering": ["tasks:id"],
+    }
+    if ids is not None:
+        query["selectedItems"] = {"all": False, "included": list(ids)}
+    with told("listing labelled tasks"):
+        # Addresses of cloud storage stay unsigned: a signature could expire before its turn.
+        return client.tasks.list(
+            project=project_id,
+            query=json.dumps(query, separators=(",", ":")),
+            page_size=size,
+            fields=fields,
+            resolve_uri=False,
+        )
+
+
+def _moment(value: datetime | str | None) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _item(column: str, operator: str, kind: str, value: object) -> Json:
+    return {
+        "filter": f"filter:tasks:{column}",
+        "operator": operator,
+        "type": kind,
+        "value": value,
+    }
+
+
+_HAS_ANNOTATIONS = _item("total_annotations", "greater", "Number", 0)
