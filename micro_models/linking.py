@@ -26,7 +26,7 @@ Numbers = NDArray[np.float64]
 Places = NDArray[np.int64]
 
 # Neighbouring frames err alike: what a score says counts this much.
-_WEIGHT = 0.4
+_WEIGHT = 0.5
 # Log odds beyond this say nothing more.
 _MOST_ODDS = 3.0
 # To appear and to leave, together.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,6 +12,7 @@ from typing import Any
 from backends.interface import LabelConfig, Medium, VideoFile
 from backends.label_studio.clip_truth import read_tracks
 from backends.label_studio.percents import visible_part
+from micro_models.evaluation.overlap import similarity
 from micro_models.regions import Box, Region, RotatedBox
 from micro_models.tracks import Track, interpolate
 
@@ -23,13 +25,15 @@ _SHORT_GAP, _LONG_GAP_S = 10, 2.0
 # An object that comes or goes is half visible: with so many better key frames these teach no more.
 _ENOUGH = 3
 _LEAST_SIDE_PX = 1.0
+# An object whose boxes before and after overlap by so much is where it is interpolated.
+_STILL = 0.5
 
 
 @dataclass(frozen=True)
 class ClipTruth:
     """What is known of decoded frames, the first being 0; () where nothing is to be seen.
 
-    `frames` are those to learn from, `known` all that people drew, `problems` a line for people
+    `frames` are those to learn from, `known` those that need no model, `problems` a line for people
     about each thing in the annotations that was left out. Both are empty where nobody labelled.
     """
 
@@ -48,17 +52,38 @@ def clip_examples(
 ) -> ClipTruth:
     """What the annotations of a task say about frames of its video; see `read_tracks`.
 
-    Known are the key frames of any track, with the boxes of all that are on there, and a frame or
-    two from within each time off, in which the object is not. Before its first key frame nothing
-    is known of an object; it is taken to come with it. `data` is the task's.
+    Learned from are key frames of any track, with all that the editor shows there, and a frame or
+    two from within each time off, in which the object is not. If there are enough others, those
+    are left out in which an object only comes or goes, or lies far from where it is drawn before
+    or after. Known are key frames, and those after an object went, where nobody has to guess.
+    Before its first key frame nothing is known of an object; it is taken to come with it. `data` is
+    the task's.
     """
     truth = read_tracks(annotations, config, video=video, medium=medium, data=data)
     tracks = truth.tracks or ()
     keyed = {key.frame for track in tracks for key in track.key_frames}
     absent = set(_absences(tracks, keyed, video))
-    known = {frame: _seen(tracks, frame, video) for frame in sorted(keyed | absent)}
-    chosen = [frame for frame in known if frame in absent or frame not in _edges(tracks)]
-    return ClipTruth({frame: known[frame] for frame in _spread(chosen)}, known, truth.problems)
+    gone = {first for track in tracks for first, _ in _times_off(track, video.clip.frames)}
+    drawn = {frame: _seen(tracks, frame, video) for frame in sorted(keyed | absent | gone)}
+    sure = {frame for frame in drawn if all(_is_sure(track, frame) for track in tracks)}
+    good = keyed & sure - _edges(tracks)
+    chosen = (good if len(good) >= _ENOUGH else keyed) | absent
+    examples = _spread([frame for frame in drawn if frame in chosen])
+    return ClipTruth(
+        {frame: drawn[frame] for frame in examples},
+        {frame: regions for frame, regions in drawn.items() if frame in sure},
+        truth.problems,
+    )
+
+
+def _is_sure(track: Track, frame: int) -> bool:
+    """Whether its box in a frame is drawn, or about where it is drawn before and after."""
+    keys = track.key_frames
+    at = bisect_right(keys, frame, key=lambda key: key.frame)
+    before = keys[at - 1] if at else None
+    if before is None or before.frame == frame or not before.enabled:
+        return True
+    return at < len(keys) and similarity(before.box, keys[at].box) >= _STILL
 
 
 def _seen(tracks: Sequence[Track], frame: int, video: VideoFile) -> Regions:
@@ -97,23 +122,22 @@ def _absences(tracks: Sequence[Track], keyed: Collection[int], video: VideoFile)
 
 def _times_off(track: Track, clip_frames: int) -> Iterator[tuple[int, int]]:
     """The first and the last frame of each time that a track is off after having been on."""
-    keys = track.key_frames
-    for key, following in pairwise((*keys, None)):
+    for key, following in pairwise((*track.key_frames, None)):
         end = clip_frames if following is None else following.frame
         if key is not None and not key.enabled and end - key.frame > 1:
             yield key.frame + 1, end - 1
 
 
 def _edges(tracks: Sequence[Track]) -> frozenset[int]:
-    """Key frames in which objects only come or go, if there are enough others."""
+    """Key frames in which objects only come or go."""
     edges: set[int] = set()
     inner: set[int] = set()
     for track in tracks:
-        off_before = False
+        was_off = False
         for key in track.key_frames:
-            (edges if off_before or not key.enabled else inner).add(key.frame)
-            off_before = not key.enabled
-    return frozenset(edges - inner if len(inner) >= _ENOUGH else ())
+            (edges if was_off or not key.enabled else inner).add(key.frame)
+            was_off = not key.enabled
+    return frozenset(edges - inner)
 
 
 def _spread(frames: Sequence[int]) -> list[int]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from backends.errors import StateError
-from backends.interface import VideoFile, VideoSource
+from backends.interface import VideoFile
 from micro_models.active_learning.detection_uncertainty import (
     MISSING_WEIGHT,
     detection_uncertainty,
 )
 from micro_models.detections import Detection
-from micro_models.fitting.model import MicroModel
+from micro_models.fitting.calibration import Calibration
+from micro_models.fitting.report import Report
 from micro_models.linking import Linked, Linker, LinkOptions, Sighting
 from micro_models.regions import Box, Image, Region, RotatedBox
 from micro_models.tracks import KeyFrame, Track, TrackBuilder, interpolate
@@ -33,9 +35,31 @@ _MAX_GAP_S = 0.5  # how long an object may be unseen before its box is switched 
 _USUAL_RECALL, _USUAL_FRAMES = 0.9, 10
 
 
+class ClipModel(Protocol):
+    """What is needed of a `MicroModel`."""
+
+    @property
+    def report(self) -> Report:
+        """How it was made."""
+
+    @property
+    def calibration(self) -> Calibration:
+        """Among others the most of each label that an example shows."""
+
+    def detect(self, pictures: Sequence[Image], *, min_score: float) -> list[list[Region]]:
+        """Per picture its regions, best first."""
+
+
+class FrameSource(Protocol):
+    """What is needed of a `VideoSource`."""
+
+    def frames(self, file: VideoFile) -> Iterator[Image]:
+        """Upright RGB, one frame after the other, all of `file.clip.frames`."""
+
+
 def frames_of(
     video: VideoFile,
-    source: VideoSource,
+    source: FrameSource,
     numbers: Iterable[int],
     folder: Path,
     *,
@@ -62,10 +86,10 @@ def frames_of(
 
 
 def track_clip(
-    model: MicroModel,
+    model: ClipModel,
     video: VideoFile,
     *,
-    source: VideoSource,
+    source: FrameSource,
     threshold: float,
     min_iou: float,
     known: Mapping[int, tuple[Region, ...]] | None = None,
@@ -100,9 +124,9 @@ def track_clip(
 
 
 def _detected(
-    model: MicroModel,
+    model: ClipModel,
     video: VideoFile,
-    source: VideoSource,
+    source: FrameSource,
     threshold: float,
     drawn: Mapping[int, object],
     progress: FrameProgress | None,
@@ -118,7 +142,7 @@ def _detected(
             progress(number, video.clip.frames)
 
 
-def _options(model: MicroModel, video: VideoFile, threshold: float) -> LinkOptions:
+def _options(model: ClipModel, video: VideoFile, threshold: float) -> LinkOptions:
     report = model.report
     recall = _USUAL_RECALL if report.recall is None else report.recall
     seen = recall * report.examples + _USUAL_RECALL * _USUAL_FRAMES
