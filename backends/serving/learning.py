@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from backends.interface import Background
 from backends.label_studio.projects import KnownProject
+from backends.micro.acceptance import SECONDS
 from backends.micro.nouns import Acceptance, ModelVersion, Shown, Standing, Step
 from backends.micro.store import MicroStore
 from backends.serving.curve import Curve, curve
@@ -22,6 +23,10 @@ OLDER_SHOWN = 25
 CURVES_SHOWN = 3
 MORE_CURVES_SHOWN = 12
 REGIONS_NAMED = 6
+ASSUMPTION = (
+    f"assuming {SECONDS['rectangle']:g} s for a box drawn by hand, {SECONDS['polygon']:g} s for an "
+    f"outline or mask, {SECONDS['keypoint']:g} s for a point, {SECONDS['choices']:g} s for a class"
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,7 @@ class Learning:
     projects: list[ProjectLearning]
     others: list[str]
     first_at: int
+    assumption: str = ASSUMPTION
 
     @property
     def is_training(self) -> bool:
