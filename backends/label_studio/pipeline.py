@@ -9,7 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from backends.errors import LabelpilotError, MediaError
-from backends.interface import ImageFile, ImageSource, Task, VideoFile
+from backends.interface import (
+    ImageFile,
+    ImageSource,
+    Labelled,
+    Prediction,
+    Task,
+    TaskProgress,
+    VideoFile,
+)
 from micro_models.regions import Image
 
 log = logging.getLogger(__name__)
@@ -50,6 +58,41 @@ def explained(work: Callable[[], Image]) -> Image:
             f"the image could not be read ({type(error).__name__})",
             advice="see the server's log at level debug",
         ) from error
+
+
+def finished(
+    item: Item, answer: Callable[[TaskProgress], Prediction], progress: TaskProgress | None
+) -> Labelled:
+    """The answer for a task, or why it has none; what `progress` raises goes on to the caller."""
+    if item.error is not None:
+        return Labelled(item.task, error=item.error)
+    stops: list[Exception] = []
+
+    def told(task: Task, done: int, in_all: int) -> None:
+        try:
+            if progress is not None:
+                progress(task, done, in_all)
+        except Exception as stop:
+            stops.append(stop)
+            raise
+
+    try:
+        return Labelled(item.task, answer(told))
+    except Exception as error:
+        if error in stops:  # who is told of the progress wants to hear no more
+            raise
+        return Labelled(item.task, error=failure("labelling it", error))
+
+
+def failure(doing: str, error: Exception) -> LabelpilotError:
+    """The error for people, whatever it is."""
+    if isinstance(error, LabelpilotError):
+        return error
+    log.debug("%s failed", doing, exc_info=error)
+    return LabelpilotError(
+        f"{doing} failed ({type(error).__name__})",
+        advice="see the server's log at level debug; other tasks are labelled all the same",
+    )
 
 
 class Pipeline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from backends.errors import BadLabelConfig, LabelpilotError, MediaError
@@ -28,6 +29,8 @@ from backends.label_studio.pipeline import (
     Located,
     Pipeline,
     explained,
+    failure,
+    finished,
 )
 from backends.yolo import answers
 from backends.yolo.plan import ReadyRun
@@ -102,7 +105,7 @@ class Labeller:
             for batch in pipeline.batches():
                 seen = self._look(work, batch)
                 for item in batch:
-                    yield self._finish(work, item, seen, progress)
+                    yield finished(item, partial(self._answer, work, item, seen), progress)
 
     def _locate(self, work: Work, task: Task) -> Located:
         """A task's files. Errors: `MediaError` where it has none of what the config names."""
@@ -174,28 +177,6 @@ class Labeller:
         if name not in item.pixels and isinstance(file, ImageFile):
             return explained(lambda: self._images.read(file))
         return item.image(name)
-
-    def _finish(
-        self, work: Work, item: Item, seen: Seen, progress: TaskProgress | None
-    ) -> Labelled:
-        if item.error is not None:
-            return Labelled(item.task, error=item.error)
-        stops: list[Exception] = []
-
-        def told(task: Task, done: int, in_all: int) -> None:
-            try:
-                if progress is not None:
-                    progress(task, done, in_all)
-            except Exception as stop:
-                stops.append(stop)
-                raise
-
-        try:
-            return Labelled(item.task, self._answer(work, item, seen, told))
-        except Exception as error:
-            if error in stops:  # who is told of the progress wants to hear no more
-                raise
-            return Labelled(item.task, error=_failure("labelling it", error))
 
     def _answer(self, work: Work, item: Item, seen: Seen, progress: TaskProgress) -> Prediction:
         placed: list[PlacedRegion | PlacedTrack] = []
@@ -303,7 +284,7 @@ def _detected(
         return {key: _light(ready, seen) for key, seen in zip(images, found, strict=True)}
     except Exception as error:  # noqa: BLE001 - one image must not cost the others
         if len(images) == 1:
-            return {next(iter(images)): _failure(f"running {ready.run.model[:80]}", error)}
+            return {next(iter(images)): failure(f"running {ready.run.model[:80]}", error)}
         return {
             key: found
             for one in images.items()
@@ -327,14 +308,3 @@ def _own(outline: Outline | None) -> Outline | None:
 def _shown_from(ready: ReadyRun) -> float:
     """The least score that any control shows."""
     return min(filling.target.parameters.min_score for filling in ready.fillings)
-
-
-def _failure(doing: str, error: Exception) -> LabelpilotError:
-    """The error for people, whatever it is."""
-    if isinstance(error, LabelpilotError):
-        return error
-    log.debug("%s failed", doing, exc_info=error)
-    return LabelpilotError(
-        f"{doing} failed ({type(error).__name__})",
-        advice="see the server's log at level debug; other tasks are labelled all the same",
-    )
