@@ -1,0 +1,296 @@
+"""What the status page tells of learning, from what is in the database."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+
+from backends.interface import LabelledTask
+from backends.label_studio.projects import KnownProject
+from backends.micro.nouns import Acceptance, ModelVersion, Shown, Step
+from backends.micro.store import MicroStore
+from backends.serving import curve as drawing
+from backends.serving.curve import curve
+from backends.serving.learning import OLDER_SHOWN, PROJECTS_SHOWN, VERSIONS_SHOWN, learning
+from backends.serving.status import PAGE
+from backends.settings import Settings
+from micro_models.regions import Box, Region
+
+KEY = "7.1795168884"
+HOSTILE = "\"><script>alert('1')</script>{{ 7 * 7 }} кот"
+
+
+class Jobs:
+    """Background work in which some projects are trained."""
+
+    def __init__(self, *training: str) -> None:
+        self._training = training
+
+    def is_training(self, project_key: str) -> bool:
+        return project_key in self._training
+
+
+def version(number: int = 1, **changes: object) -> ModelVersion:
+    one = ModelVersion(
+        id=f"{number:012x}",
+        project_key=KEY,
+        scope="project",
+        made_at=1_750_000_000.0 + number,
+        labels=5 * number,
+        data="d",
+        why="nothing to compare with",
+        quality=min(1.0, 0.5 + number / 100),
+    )
+    return replace(one, **changes)
+
+
+@pytest.fixture
+def store(settings: Settings) -> MicroStore:
+    return MicroStore(settings)
+
+
+def seen(store: MicroStore, labels: int, key: str = KEY) -> None:
+    store.note_event([key], submissions=labels)
+    store.note_seen(store.standing(key), labels=labels)
+
+
+def told(store: MicroStore, settings: Settings, *training: str, host: str = "http://ls:8080"):
+    known = [KnownProject(KEY, host, None, "<View/>")]
+    return learning(settings, store, Jobs(*training), known)
+
+
+def page(store: MicroStore, settings: Settings, *training: str, host: str = "http://ls:8080"):
+    """The section as HTML, without line breaks."""
+    shown = told(store, settings, *training, host=host)
+    template = PAGE.environment.get_template("learning.html")
+    html = template.render(learning=shown, width=drawing.WIDTH, height=drawing.HEIGHT)
+    return " ".join(html.split())
+
+
+def test_without_any_project_it_says_what_will_happen(store, settings):
+    assert "From 5 labelled tasks on" in page(store, settings)
+    off = settings.model_copy(update={"train_first_at": 0})
+    assert "switched off" in page(store, off)
+
+
+@pytest.mark.parametrize(
+    ("labels", "first_at", "words", "others"),
+    [
+        (0, 5, "0 labelled tasks; training starts at 5", "switched off"),
+        (1, 5, "1 labelled task; training starts at 5", "tasks; training"),
+        (3, 5, "3 labelled tasks; training starts at 5", "switched off"),
+        (5, 5, "5 labelled tasks<", "training starts"),
+        (3, 0, "LABELPILOT_TRAIN_FIRST_AT is 0", "training starts"),
+    ],
+)
+def test_labels_and_what_is_missing(store, settings, labels, first_at, words, others):
+    seen(store, labels)
+    html = page(store, settings.model_copy(update={"train_first_at": first_at}))
+    assert words in html
+    assert others not in html
+
+
+def test_what_it_waits_for_and_why_the_last_training_failed(store, settings):
+    seen(store, 5)
+    store.note(KEY, f"waits: {HOSTILE}")
+    store.note_failure(KEY, f"out of memory {HOSTILE}")
+    html = page(store, settings)
+    assert "waits: &#34;&gt;&lt;script" in html
+    assert "The last training failed; the models before it stay. out of memory" in html
+    assert "<script" not in html
+
+
+def test_a_change_that_nothing_was_trained_of_yet_is_told(store, settings):
+    seen(store, 6)
+    assert "something changed" not in page(store, settings)
+    store.note_event([KEY], submissions=1)
+    assert "something changed" in page(store, settings)
+
+
+def test_a_training_is_drawn_only_while_it_goes_on(store, settings):
+    seen(store, 6)
+    store.note_step(KEY, Step(f"label {HOSTILE}", "training tiny", 0.4, 120, 0.0345, 18.2))
+    html = page(store, settings, KEY)
+    assert "training tiny, step 120, loss 0.035, about 18 s left" in html
+    assert 'max="1" value="0.400"' in html
+    assert "<script" not in html
+    assert told(store, settings, KEY).is_training
+    assert "training tiny" not in page(store, settings)  # what a killed one left behind
+    assert not told(store, settings).is_training
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (None, "waits for its turn"),
+        (Step("project", "reading pictures", 0.0, 0, None, None), "reading pictures</p>"),
+        (Step("project", "calibrating", 1.7, 9, float("inf"), 400.0), "about 7 min left"),
+    ],
+)
+def test_steps_with_little_in_them(store, settings, step, words):
+    seen(store, 6)
+    store.note_step(KEY, step)
+    assert words in page(store, settings, KEY)
+
+
+def test_versions_say_how_good_they_are_and_what_became_of_them(store, settings):
+    seen(store, 20)
+    first = version(1, quality=0.71)
+    store.add_version(first)
+    store.promote(KEY, "project", first.id)
+    spoiled = version(2, quality=0.4, baseline=0.72, why=f"worse {HOSTILE}", f1=0.5, rival=0.61)
+    store.add_version(spoiled)
+    better = version(3, quality=0.9, baseline=0.73, parent=first.id, is_on_disk=False)
+    store.add_version(better)
+    store.promote(KEY, "project", better.id)
+    (project,) = told(store, settings).projects
+    assert [one.fate for one in project.versions] == [
+        "current",
+        "not promoted",
+        "promoted, replaced",
+    ]
+    middle = project.versions[1]
+    assert (middle.quality, middle.baseline, middle.f1, middle.rival) == (
+        "0.40",
+        "0.72",
+        "0.50",
+        "0.61",
+    )
+    html = page(store, settings)
+    assert html.rindex(better.id) < html.rindex(spoiled.id)  # the first ones are of the curve
+    assert "files gone" in html
+    assert "worse &#34;&gt;&lt;script" in html
+    assert html.count('tr class="current"') == 1
+    assert "training starts" not in html
+
+
+def test_of_many_versions_the_newest_are_listed_and_the_rest_counted(store, settings, monkeypatch):
+    monkeypatch.setattr(store, "versions", lambda _: [version(n) for n in range(200, 0, -1)])
+    seen(store, 1000)
+    (project,) = told(store, settings).projects
+    assert project.versions[0].id == version(200).id
+    assert [len(project.versions), len(project.older)] == [VERSIONS_SHOWN, OLDER_SHOWN]
+    assert f"{200 - VERSIONS_SHOWN - OLDER_SHOWN} more" in page(store, settings)
+    assert len(project.curves[0].dots) == 200
+
+
+def test_the_newest_projects_are_shown_in_full_the_others_in_a_line(store, settings):
+    for number in range(PROJECTS_SHOWN + 3):
+        seen(store, number, key=f"{number}.1")
+    shown = told(store, settings)
+    assert len(shown.projects) == PROJECTS_SHOWN
+    assert len(shown.others) == 3
+    assert "3 other projects" in page(store, settings)
+
+
+def test_a_project_that_cannot_be_read_does_not_hide_the_others(store, settings, monkeypatch):
+    seen(store, 5)
+    seen(store, 6, key="8.1")
+    versions = store.versions
+    monkeypatch.setattr(store, "versions", lambda key: 1 / 0 if key == KEY else versions(key))
+    html = page(store, settings)
+    assert "project 7: cannot be shown (ZeroDivisionError)" in html
+    assert "6 labelled tasks" in html
+
+
+def test_what_people_left_unchanged_and_the_drawing_it_spared(store, settings):
+    seen(store, 2)
+    assert "left unchanged" not in page(store, settings)
+    tasks = [LabelledTask(number, "then", {}, ()) for number in (1, 2)]
+    of_each = {1: Acceptance(50, 45, 315.0), 2: Acceptance(45, 42, 294.0)}
+    store.put_labelled(KEY, tasks, of_each)
+    html = page(store, settings)
+    assert "87 of 95 regions, 92 %" in html
+    assert "10 min" in html
+    assert "7 s for a box drawn by hand" in html
+
+
+def test_uncertain_tasks_have_a_picture_a_link_and_a_legend(store, settings):
+    seen(store, 9)
+    regions = [Region(HOSTILE, Box(0, 0, 5, 5), 0.52)]
+    regions += [Region(f"label {number}", Box(0, 0, 5, 5), 0.1) for number in range(9)]
+    store.put_shown(KEY, "micro-1", [Shown(31, 0.04, tuple(regions)), Shown(32, 0.5, ())])
+    html = page(store, settings)
+    assert f'src="pictures/{KEY}/31.jpg?by=' in html
+    assert 'href="http://ls:8080/projects/7/data?task=31"' in html
+    assert "task 31, certainty 0.04" in html
+    assert "кот 52 %" in html
+    assert "and 4 more" in html
+    assert "nothing found" in html
+    assert "<script" not in html
+    assert "49 кот" not in html
+
+
+@pytest.mark.parametrize("host", ["javascript:alert(1)//", "", 'http://x/" onclick="alert(1)'])
+def test_a_hostile_host_gives_no_link_that_runs_anything(store, settings, host):
+    seen(store, 9)
+    store.put_shown(KEY, "micro-1", [Shown(31, 0.04, ())])
+    quiet = settings.model_copy(update={"label_studio_url": None})
+    html = page(store, quiet, host=host)
+    assert "javascript:alert(1)//</code>" in html or "javascript" not in html
+    assert 'href="javascript' not in html
+    assert not re.search(r'<[^>]* onclick="', html)
+
+
+def test_a_new_model_gives_pictures_new_addresses(store, settings):
+    seen(store, 9)
+    store.put_shown(KEY, "micro-1", [Shown(31, 0.04, ())])
+    addresses = set()
+    for number in (1, 2):
+        store.add_version(version(number))
+        store.promote(KEY, "project", version(number).id)
+        (project,) = told(store, settings).projects
+        addresses.add(project.pictures[0].picture)
+    assert len(addresses) == 2
+
+
+def test_no_curve_where_nothing_was_measured():
+    assert curve([]) is None
+    assert curve([version(1, quality=None)]) is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 30, 500])
+def test_a_curve_stays_inside_its_drawing(count):
+    versions = [
+        version(number, quality=(number % 7) / 5, promoted_at=1.0 if number % 3 else None)
+        for number in range(1, count + 1)
+    ]
+    drawn = curve(versions[::-1])
+    assert drawn is not None
+    for dot in drawn.dots:
+        assert 0 <= dot.x <= drawing.WIDTH
+        assert 0 <= dot.y <= drawing.HEIGHT
+    assert drawn.told.count(" at ") <= 7
+    assert drawn.line.count(",") == sum(dot.is_promoted for dot in drawn.dots)
+    texts = [tick.text for tick in drawn.across]
+    assert texts[0] == "0"
+    assert 2 <= len(texts) <= 7
+    assert len(set(texts)) == len(texts)
+
+
+def test_a_curve_goes_up_with_quality_and_right_with_labels():
+    low, high = version(1, quality=0.2), version(4, quality=0.9)
+    drawn = curve([high, low])
+    assert drawn is not None
+    first, last = drawn.dots
+    assert first.x < last.x
+    assert first.y > last.y  # y goes down
+    assert drawn.told == "0.20 at 5 labels, 0.90 at 20 labels"
+
+
+def test_curves_are_named_for_those_who_cannot_see_them(store, settings):
+    for scope in (f"label {HOSTILE}", "scene=ночь"):
+        store.add_version(version(1, scope=scope))
+    seen(store, 5)
+    html = page(store, settings)
+    for svg in re.findall(r"<svg.*?</svg>", html):
+        root = ET.fromstring(svg)
+        names = {one.get("id") for one in root if one.tag in ("title", "desc")}
+        assert set((root.get("aria-labelledby") or "").split()) == names
+        assert root.get("role") == "img"
+    assert html.count("<svg") == 2
+    ids = re.findall(r' id="([^"]+)"', html)
+    assert len(ids) == len(set(ids)) == 4
