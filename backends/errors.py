@@ -63,6 +63,10 @@ class ModelMissing(LabelpilotError):
     status = 503
 
 
+class TrainingFailed(LabelpilotError):
+    """A micro-model could not be trained; what there was is as it was."""
+
+
 class Busy(LabelpilotError):
     """More work than the queue takes; come back after `retry_after_s`."""
 

@@ -15,13 +15,18 @@ _DEFAULT = {
 }
 
 
-def default_trainers() -> list[Trainer]:
+_ON_DEVICE = {"tiny"}
+
+
+def default_trainers(*, device: str = "cpu") -> list[Trainer]:
     """What `fit` chooses from if it is not told: the quick one first, the thorough one last.
+
+    `device`: where those train that can use a GPU, see `micro_models.devices.present`.
 
     >>> [trainer.name for trainer in default_trainers()]
     ['forest', 'tiny']
     """
-    return [_made(name) for name in _DEFAULT]
+    return [_made(name, **({"device": device} if name in _ON_DEVICE else {})) for name in _DEFAULT]
 
 
 def trainer_named(name: str, others: Sequence[Trainer] = ()) -> Trainer:
@@ -46,7 +51,7 @@ def trainer_named(name: str, others: Sequence[Trainer] = ()) -> Trainer:
     )
 
 
-def _made(name: str) -> Trainer:
+def _made(name: str, **how: str) -> Trainer:
     module, cls = _DEFAULT[name]
-    trainer: Trainer = getattr(import_module(module), cls)()
+    trainer: Trainer = getattr(import_module(module), cls)(**how)
     return trainer

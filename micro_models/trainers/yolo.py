@@ -9,6 +9,7 @@ import numpy as np
 
 from micro_models.budget import Budget, Told, ignore
 from micro_models.detections import DetectorTask
+from micro_models.devices import present
 from micro_models.examples import Example, image_of
 from micro_models.interface import State
 from micro_models.regions import Box, Image
@@ -29,17 +30,18 @@ class YoloTrainer:
 
     It learns what the checkpoint's task can tell: boxes; for segments also ellipses, polygons and
     masks; for obb boxes, turned or not; for poses key points; classes, one for each image.
-    `device`: "cpu" or "cuda:0". The file is a pickle, which runs code when it is read: it must lie
-    where only trusted people put files. What is stored of the result holds no code.
+    `device`: "cpu", "auto" for a GPU if there is one, or a torch device such as "cuda:0". The file
+    is a pickle, which runs code when it is read: it must lie where only trusted people put files.
+    What is stored of the result holds no code.
 
-    Errors: `CheckpointError` for a file that cannot be trained further.
+    Errors: `CheckpointError` for a file that cannot be trained further, `NoSuchDevice`.
     """
 
     name = "yolo"
 
     def __init__(self, checkpoint: Path | None = None, *, device: str = "cpu") -> None:
         self._checkpoint = None if checkpoint is None else read_checkpoint(checkpoint)
-        self._device = device
+        self._device = present(device)
 
     def suits(self, examples: Sequence[Example]) -> bool:
         """Whether the checkpoint's task can tell what is in them; not if nothing is."""

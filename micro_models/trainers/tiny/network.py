@@ -120,7 +120,10 @@ class Network(nn.Module):
             part = getattr(self, name)
             if part is not None:
                 found |= {f"{name}.weight": part.weight, f"{name}.bias": part.bias}
-        return {name: tensor.detach().contiguous().numpy().copy() for name, tensor in found.items()}
+        return {
+            name: tensor.detach().cpu().contiguous().numpy().copy()
+            for name, tensor in found.items()
+        }
 
 
 def _stack(layers: Iterable[Layer]) -> nn.Sequential:

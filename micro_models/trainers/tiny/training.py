@@ -6,9 +6,11 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from micro_models.budget import Clock, Progress, Told
@@ -32,9 +34,18 @@ _CALM = 0.85
 
 
 def train(
-    examples: Sequence[Example], *, recipe: Recipe, clock: Clock, seed: int, told: Told
+    examples: Sequence[Example],
+    *,
+    recipe: Recipe,
+    clock: Clock,
+    seed: int,
+    told: Told,
+    device: str = "cpu",
 ) -> TinyModel:
-    """A model of all examples. The rates fall with what is spent of the clock, not with steps."""
+    """A model of all examples. The rates fall with what is spent of the clock, not with steps.
+
+    `device`: the torch device that it is trained on; the model answers on the CPU.
+    """
     examples = [Example(image_of(example.picture), example.regions) for example in examples]
     spec, scale = Spec.of(examples), working_scale(examples)
     sampler = Sampler(examples, spec, scale=scale, recipe=recipe)
@@ -45,6 +56,7 @@ def train(
         std=sampler.std,
         generator=torch.Generator().manual_seed(seed),
     ).to(memory_format=torch.channels_last)
+    network.to(device)
     network.train()
     if spec.labels:
         rng = np.random.default_rng(seed)
@@ -126,7 +138,7 @@ def _forget(network: Network) -> None:
 def _settle(network: Network, batches: Iterable[Batch]) -> None:
     """Let it see batches without learning from them."""
     for batch in batches:
-        network(torch.from_numpy(batch.images))
+        network(_there(network, batch.images))
 
 
 def _optimisers(network: Network, recipe: Recipe) -> tuple[Muon, AdamW]:
@@ -153,11 +165,15 @@ def _rate(clock: Clock, recipe: Recipe, *, begun: float) -> float:
 
 def _backward(network: Network, batch: Batch, *, exclusive: bool) -> float:
     """The loss of a batch; its gradients are left at the weights."""
-    outputs = network(torch.from_numpy(batch.images))
-    targets = {name: torch.from_numpy(array) for name, array in batch.targets.items()}
+    outputs = network(_there(network, batch.images))
+    targets = {name: _there(network, array) for name, array in batch.targets.items()}
     loss = total(outputs, targets, exclusive=exclusive)
     torch.autograd.backward(loss)
     return float(loss.detach())
+
+
+def _there(network: Network, array: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(array).to(network.mean.device)
 
 
 def _progress(clock: Clock, loss: float) -> Progress:
