@@ -76,6 +76,7 @@ class Played:
     frames: int
     key_frames: int
     per_hundred: float
+    winner: str
     train_s: float
     track_s: float
     certainty: float
@@ -141,6 +142,7 @@ def play(name: str, clip: Sequence[Example], *, labels: int, budget: Budget, see
         frames=len(clip),
         key_frames=keys,
         per_hundred=round(100 * keys / len(clip), 2),
+        winner=model.report.winner,
         train_s=round(train_s, 1),
         track_s=round(track_s, 1),
         certainty=round(certainty, 4),
@@ -267,7 +269,7 @@ def main() -> int:
     for each in played:
         Console().print(
             f"{each.clip}: {each.key_frames} key frames, {each.per_hundred:g} per 100 frames; "
-            f"training {each.train_s:g} s, tracking {each.track_s:g} s, "
+            f"{each.winner} trained in {each.train_s:g} s, tracked in {each.track_s:g} s, "
             f"{1000 * each.track_s / each.frames:.0f} ms a frame; certainty {each.certainty:.2f}"
         )
     return 0

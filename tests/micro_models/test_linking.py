@@ -29,7 +29,7 @@ TIMES = {
     "unseen for two frames": ([0.95] * 12 + [0] * 2 + [0.95] * 12, [(0, 25)]),
     "weak for a while": ([0.9] * 10 + [0.3] * 6 + [0.9] * 10, [(0, 25)]),
     "gone for ten frames": ([0.9] * 12 + [0] * 10 + [0.9] * 12, [(0, 11), (22, 33)]),
-    "gone, and something weak instead": ([0.9] * 12 + [0.15] * 20 + [0.9] * 12, [(0, 11), (32, 43)]),
+    "gone, something weak instead": ([0.9] * 12 + [0.15] * 20 + [0.9] * 9, [(0, 11), (32, 40)]),
     "weak alone": ([0.4] * 30, []),
     "never there": ([0.0] * 30, []),
     "one strong flicker": ([0] * 10 + [0.9] + [0] * 10, []),
