@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import closing
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from backends.errors import BadRequest
+from backends.jobs.tables import JobState, State
 from backends.label_studio.tasks import read_project
 from backends.micro.nouns import ModelVersion, Standing, Step
-from backends.micro.store import MicroStore
 from backends.serving.services import Services, check_state, make_services
 from backends.settings import Settings
 
@@ -38,7 +38,7 @@ def run_train(settings: Settings, console: Console, project_id: int, *, detach: 
             return 0
         services.jobs.start()
         try:
-            _watch(console, store, lambda: _goes_on(services, key), key)
+            _watch(console, services, key)
         except KeyboardInterrupt:
             console.print(
                 "stopping; `labelpilot serve` and `worker` go on with it, `labelpilot train "
@@ -47,7 +47,7 @@ def run_train(settings: Settings, console: Console, project_id: int, *, detach: 
             )
             return _INTERRUPTED
         new = [one for one in store.versions(key) if (one.scope, one.id) not in before]
-        return told_outcome(console, store.standing(key), new)
+        return told_outcome(console, store.standing(key), new, services.jobs.training(key))
 
 
 def run_cancel(settings: Settings, console: Console, project_id: int) -> int:
@@ -67,8 +67,10 @@ def run_cancel(settings: Settings, console: Console, project_id: int) -> int:
     return 0
 
 
-def told_outcome(console: Console, standing: Standing, new: list[ModelVersion]) -> int:
-    """Say what a training made; 1 if it failed."""
+def told_outcome(
+    console: Console, standing: Standing, new: Sequence[ModelVersion], job: JobState | None
+) -> int:
+    """Say what a training made; 1 if it failed, or somebody cancelled it."""
     for one in reversed(new):
         fate = (
             "[green]promoted[/green]"
@@ -81,24 +83,29 @@ def told_outcome(console: Console, standing: Standing, new: list[ModelVersion]) 
         console.print(
             "`labelpilot serve` or `labelpilot worker` refreshes the predictions", highlight=False
         )
-    if not new and not standing.note and not standing.failure:
+    ended = job.state if job is not None else State.DONE
+    failure = standing.failure
+    if ended in (State.FAILED, State.CANCELLED) and job is not None:
+        failure = failure or job.note
+    if not new and not standing.note and not failure:
         console.print("nothing new to train: no label has changed since the last time")
     if standing.note:
         console.print(standing.note, markup=False, highlight=False)
-    if standing.failure:
-        console.print("[red]failed:[/red]", end=" ")
-        console.print(standing.failure, markup=False, highlight=False)
-    return 1 if standing.failure else 0
+    if failure:
+        word = "cancelled" if ended is State.CANCELLED else "failed"
+        console.print(f"[red]{word}:[/red]", end=" ")
+        console.print(failure, markup=False, highlight=False)
+    return 1 if failure else 0
 
 
-def step_text(step: Step | None) -> str:
-    """A training's progress in a line.
+def step_text(step: Step | None, note: str = "") -> str:
+    """A training's progress in a line; before its first step what it waits for.
 
     >>> step_text(Step("label Car", "training", 0.5, 120, 0.25, 12.0))
     'label Car: training, step 120, loss 0.250, 12 s left'
     """
     if step is None:
-        return "looks at what changed"
+        return note or "waits for its turn"
     parts = [f"{step.scope}: {step.stage}"]
     parts += [f"step {step.step}"] if step.step else []
     parts += [] if step.loss is None else [f"loss {step.loss:.3f}"]
@@ -117,15 +124,17 @@ def _goes_on(services: Services, key: str) -> bool:
     return False
 
 
-def _watch(console: Console, store: MicroStore, goes_on: Callable[[], bool], key: str) -> None:
+def _watch(console: Console, services: Services, key: str) -> None:
     columns = TextColumn("{task.description}", markup=False), BarColumn()
-    stage = ""
+    line = ""
     with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task("waits", total=1.0)
-        while goes_on():
-            step = store.standing(key).step
-            progress.update(bar, description=step_text(step), completed=step.spent if step else 0.0)
-            if step and not console.is_terminal and stage != f"{step.scope}: {step.stage}":
-                stage = f"{step.scope}: {step.stage}"
-                console.print(stage, markup=False, highlight=False)
+        bar = progress.add_task("", total=1.0)
+        while _goes_on(services, key):
+            step, job = services.micro.store.standing(key).step, services.jobs.training(key)
+            text = step_text(step, job.note if job is not None else "")
+            progress.update(bar, description=text, completed=step.spent if step else 0.0)
+            now = f"{step.scope}: {step.stage}" if step else text
+            if not console.is_terminal and line != now:
+                line = now
+                console.print(line, markup=False, highlight=False)
             time.sleep(_LOOK_EVERY_S)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 from urllib.parse import quote
 
-from backends.interface import Background
+from backends.jobs.tables import JobState, State
 from backends.label_studio.projects import KnownProject
 from backends.micro.acceptance import SECONDS
 from backends.micro.nouns import Acceptance, ModelVersion, Shown, Standing, Step
@@ -23,10 +24,18 @@ OLDER_SHOWN = 25
 CURVES_SHOWN = 3
 MORE_CURVES_SHOWN = 12
 REGIONS_NAMED = 6
+TRAININGS_READ = 100
 ASSUMPTION = (
     f"assuming {SECONDS['rectangle']:g} s for a box drawn by hand, {SECONDS['polygon']:g} s for an "
     f"outline or mask, {SECONDS['keypoint']:g} s for a point, {SECONDS['choices']:g} s for a class"
 )
+
+
+class Trainings(Protocol):
+    """What is needed of background jobs."""
+
+    def recent_trainings(self, limit: int = 20) -> Sequence[JobState]:
+        """Open ones first, then the newest."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +129,7 @@ class Learning:
 
 
 def learning(
-    settings: Settings, store: MicroStore, jobs: Background, known: Iterable[KnownProject]
+    settings: Settings, store: MicroStore, jobs: Trainings, known: Iterable[KnownProject]
 ) -> Learning:
     """What to show, from a few queries per project; loads no model and asks no Label Studio.
 
@@ -128,10 +137,13 @@ def learning(
     """
     hosts = {project.key: project.host for project in known}
     standings = sorted(store.standings(), key=lambda one: (-one.touched_at, one.project_key))
+    trainings: dict[str, JobState] = {}
+    for job in jobs.recent_trainings(TRAININGS_READ):
+        trainings.setdefault(job.project_key, job)
     projects, others = [], []
     for standing in standings[:PROJECTS_SHOWN]:
         try:
-            projects.append(_project(settings, store, jobs, standing, hosts))
+            projects.append(_project(settings, store, standing, hosts, trainings))
         except Exception as error:  # noqa: BLE001 - one project must not take the page from all
             others.append(f"{_name(standing)}: cannot be shown ({type(error).__name__})")
     rest = standings[PROJECTS_SHOWN : PROJECTS_SHOWN + LINES_SHOWN]
@@ -142,16 +154,17 @@ def learning(
 def _project(
     settings: Settings,
     store: MicroStore,
-    jobs: Background,
     standing: Standing,
     hosts: Mapping[str, str],
+    trainings: Mapping[str, JobState],
 ) -> ProjectLearning:
     key = standing.project_key
     host = hosts.get(key) or settings.label_studio_url or ""
     versions, accepted = store.versions(key), store.acceptance(key)
     rows = [_version(one) for one in versions[: VERSIONS_SHOWN + OLDER_SHOWN]]
     curves = _curves(versions)
-    is_training = jobs.is_training(key)
+    job = trainings.get(key)
+    training = _training(standing.step, job.note) if job is not None and job.open else None
     current = sorted(one.id for one in versions if one.is_current)
     return ProjectLearning(
         id=_id(standing),
@@ -159,9 +172,9 @@ def _project(
         host=host,
         labels=_count(standing.labels),
         starts="" if current else _starts(settings, standing),
-        note=standing.note or _waits(settings, standing, is_training=is_training),
-        failure=standing.failure,
-        training=_training(standing.step) if is_training else None,
+        note=standing.note or _waits(settings, standing, is_training=training is not None),
+        failure=standing.failure or _fault(job),
+        training=training,
         versions=rows[:VERSIONS_SHOWN],
         older=rows[VERSIONS_SHOWN:],
         more=max(0, len(versions) - VERSIONS_SHOWN - OLDER_SHOWN),
@@ -173,15 +186,20 @@ def _project(
     )
 
 
-def _training(step: Step | None) -> TrainingRow:
+def _training(step: Step | None, note: str) -> TrainingRow:
     if step is None:
-        return TrainingRow("", "waits for its turn, or looks at what changed", 0.0, "")
+        return TrainingRow("", note or "waits for its turn", 0.0, "")
     details = [f"step {step.step}"] if step.step else []
     details += [] if step.loss is None else [f"loss {step.loss:.3f}"]
     if step.remaining_s is not None:
         details.append(f"about {_duration(step.remaining_s)} left")
     spent = min(1.0, max(0.0, step.spent))
     return TrainingRow(step.scope, step.stage, spent, ", ".join(details))
+
+
+def _fault(job: JobState | None) -> str:
+    """What ended the last training, where its backend could not say so itself."""
+    return job.note if job is not None and job.state is State.FAILED else ""
 
 
 def _starts(settings: Settings, standing: Standing) -> str:

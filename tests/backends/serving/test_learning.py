@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 
 import pytest
 
 from backends.interface import LabelledTask
+from backends.jobs.tables import JobState, State
 from backends.label_studio.projects import KnownProject
 from backends.micro.nouns import Acceptance, ModelVersion, Shown, Step
 from backends.micro.store import MicroStore
@@ -23,14 +24,20 @@ KEY = "7.1795168884"
 HOSTILE = "\"><script>alert('1')</script>{{ 7 * 7 }} кот"
 
 
+@dataclass(frozen=True)
 class Jobs:
-    """Background work in which some projects are trained."""
+    """Background work of which nothing but trainings is known."""
 
-    def __init__(self, *training: str) -> None:
-        self._training = training
+    trainings: tuple[JobState, ...] = ()
 
-    def is_training(self, project_key: str) -> bool:
-        return project_key in self._training
+    def recent_trainings(self, limit: int = 20) -> tuple[JobState, ...]:
+        return self.trainings[:limit]
+
+
+def job(state: State = State.RUNNING, note: str = "", key: str = KEY) -> JobState:
+    row = dict.fromkeys((one.name for one in fields(JobState)), 0)
+    row |= {"project_key": key, "state": state, "note": note, "options": None, "clips": ()}
+    return JobState(**row)  # type: ignore[arg-type]
 
 
 def version(number: int = 1, **changes: object) -> ModelVersion:
@@ -57,14 +64,14 @@ def seen(store: MicroStore, labels: int, key: str = KEY) -> None:
     store.note_seen(store.standing(key), labels=labels)
 
 
-def told(store: MicroStore, settings: Settings, *training: str, host: str = "http://ls:8080"):
+def told(store: MicroStore, settings: Settings, *jobs: JobState, host: str = "http://ls:8080"):
     known = [KnownProject(KEY, host, None, "<View/>")]
-    return learning(settings, store, Jobs(*training), known)
+    return learning(settings, store, Jobs(jobs), known)
 
 
-def page(store: MicroStore, settings: Settings, *training: str, host: str = "http://ls:8080"):
+def page(store: MicroStore, settings: Settings, *jobs: JobState, host: str = "http://ls:8080"):
     """The section as HTML, without line breaks."""
-    shown = told(store, settings, *training, host=host)
+    shown = told(store, settings, *jobs, host=host)
     template = PAGE.environment.get_template("learning.html")
     html = template.render(learning=shown, width=drawing.WIDTH, height=drawing.HEIGHT)
     return " ".join(html.split())
@@ -113,13 +120,24 @@ def test_a_change_that_nothing_was_trained_of_yet_is_told(store, settings):
 def test_a_training_is_drawn_only_while_it_goes_on(store, settings):
     seen(store, 6)
     store.note_step(KEY, Step(f"label {HOSTILE}", "training tiny", 0.4, 120, 0.0345, 18.2))
-    html = page(store, settings, KEY)
+    html = page(store, settings, job())
     assert "training tiny, step 120, loss 0.035, about 18 s left" in html
     assert 'max="1" value="0.400"' in html
     assert "<script" not in html
-    assert told(store, settings, KEY).is_training
-    assert "training tiny" not in page(store, settings)  # what a killed one left behind
-    assert not told(store, settings).is_training
+    assert told(store, settings, job()).is_training
+    over = job(State.CANCELLED)
+    assert "training tiny" not in page(store, settings, over)  # what a killed one left behind
+    assert not told(store, settings, over).is_training
+
+
+def test_what_a_training_waits_for_and_what_ended_one_are_told(store, settings):
+    seen(store, 6)
+    html = page(store, settings, job(note=f"Label Studio is away {HOSTILE}"), job(State.DONE))
+    assert "Label Studio is away &#34;&gt;&lt;script" in html
+    html = page(store, settings, job(State.FAILED, "broken (KeyError)"), job(State.DONE))
+    assert "The last training failed; the models before it stay. broken (KeyError)" in html
+    html = page(store, settings, job(State.DONE, ""), job(State.FAILED, "broken"))
+    assert "failed" not in html
 
 
 @pytest.mark.parametrize(
@@ -133,7 +151,7 @@ def test_a_training_is_drawn_only_while_it_goes_on(store, settings):
 def test_steps_with_little_in_them(store, settings, step, words):
     seen(store, 6)
     store.note_step(KEY, step)
-    assert words in page(store, settings, KEY)
+    assert words in page(store, settings, job())
 
 
 def test_versions_say_how_good_they_are_and_what_became_of_them(store, settings):
