@@ -14,6 +14,7 @@ from backends.errors import LabelStudioError
 from backends.label_studio.addresses import AddressRefused, http_origin, shown
 from backends.label_studio.client import told
 
+DEFAULT_TITLE = "labelpilot"
 PROTECTION_CURE = (
     "start Label Studio with both ML_BLOCK_LOCAL_IP=false and SSRF_PROTECTION_ENABLED=false: "
     "since 1.23 it refuses backends and webhooks on private addresses, and one of the two "
@@ -50,19 +51,23 @@ def connect(
     *,
     project_id: int,
     url: str,
-    title: str | None = "labelpilot",
+    title: str | None = DEFAULT_TITLE,
     basic_auth: tuple[str, str] | None = None,
 ) -> ConnectReport:
     """Add the backend at `url` to a project, or mend it if it is there; safe to repeat.
 
     `url` is this server's address as Label Studio reaches it. `title` None: the version that the
-    backend reports, which lets Label Studio's uncertainty sampling compare the two. `basic_auth`
-    is (user, password) of this server. Errors: `LabelStudioError`, and nothing half-made stays.
+    backend reports, which lets Label Studio's uncertainty sampling compare the two. The default
+    title leaves one that predictions are chosen by: trainings set it (`sampling.align`).
+    `basic_auth` is (user, password) of this server. Errors: `LabelStudioError`, and nothing
+    half-made stays.
     """
     url = backend_url(url)
     with told(f"reading project {project_id}"):
         project = client.projects.get(project_id)
     found = backends_at(client, project_id, url)
+    if found and title == DEFAULT_TITLE and found[0].title == project.model_version:
+        title = found[0].title
     backend = _add_or_mend(client, project_id, url, title, basic_auth, found)
     try:
         webhook = _right_webhook(client, project_id, url, basic_auth)
@@ -253,6 +258,12 @@ def _notes(client: LabelStudio, project: Any, backend: Any, url: str) -> Iterato
     if project.sampling == "Uncertainty sampling" and backend.title != backend.model_version:
         yield (
             "uncertainty sampling compares the backend's title with the version of predictions, "
-            f'and "{backend.title}" is not "{backend.model_version}": the order is random; '
-            "connect with the version as the title"
+            f'and "{backend.title}" is not "{backend.model_version}": the order is random'
+            f"{_until(backend.title)}"
         )
+
+
+def _until(title: str) -> str:
+    if title == DEFAULT_TITLE:
+        return " until the first training, which sets the title"
+    return f'; connect with the title "{DEFAULT_TITLE}", and each training sets it'

@@ -14,9 +14,8 @@ from typing import Any
 from label_studio_sdk import LabelStudio
 
 from backends.label_studio.client import told
-from backends.label_studio.connect import all_backends
+from backends.label_studio.connect import DEFAULT_TITLE, all_backends
 
-DEFAULT_TITLE = "labelpilot"
 _BASIC_AUTH = "BASIC_AUTH"
 
 

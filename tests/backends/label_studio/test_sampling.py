@@ -148,3 +148,15 @@ class TestRealLabelStudio:
         before = standing(project)
         align(client, project, NEW, ours=ours)
         assert standing(project) == before
+
+    def test_connecting_again_keeps_the_title(
+        self, client: Any, label_studio: LabelStudioServer, backend: Web, standing: Any
+    ) -> None:
+        backend.pages["/setup"] = answers({"model_version": NEW})
+        project = label_studio.add_project(CONFIG)
+        connect(client, project_id=project, url=backend.url)
+        align(client, project, NEW, ours=ours)
+        connect(client, project_id=project, url=backend.url)
+        assert standing(project) == (NEW, NEW, NEW, True)
+        connect(client, project_id=project, url=backend.url, title="My cats")
+        assert standing(project)[::2] == ("My cats", "My cats")
