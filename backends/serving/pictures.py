@@ -18,6 +18,7 @@ from backends.serving.drawing import drawn
 from backends.serving.work import Lane
 
 _KEY = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?")
+_ID = re.compile(r"[0-9]{1,18}")
 # Pages of several people wait in it; what is asked for beyond comes with the next look.
 _QUEUE_LENGTH = 32
 _KEPT_BY_BROWSERS_S = 3600
@@ -47,14 +48,10 @@ class Pictures:
         self._lane.close()
 
     def _draw(self, project_key: str, task_id: int) -> bytes:
-        shown = self._store.shown(project_key) if _KEY.fullmatch(project_key) else []
+        shown = self._store.shown(project_key)
         one = next((one for one in shown if one.task_id == task_id), None)
         if one is None:
-            raise HTTPException(
-                404,
-                "there is no picture of this task: it is not among those that "
-                "the model is least sure of",
-            )
+            raise _missing()
         file = self._images.locate(self._address(project_key, task_id), project_key, task_id)
         labels = {region.label for each in shown for region in each.regions}
         return drawn(self._images.read(file), one.regions, labels)
@@ -73,15 +70,24 @@ class Pictures:
         return address
 
 
+def _missing() -> HTTPException:
+    return HTTPException(
+        404,
+        "there is no picture of this task: it is not among those that a model is least sure of",
+    )
+
+
 def pictures_router() -> APIRouter:
     """The one route; the page's addresses change with the models, so browsers may keep answers."""
     router = APIRouter()
 
-    @router.get("/pictures/{project_key}/{task_id:int}.jpg", include_in_schema=False)
-    async def picture(request: Request, project_key: str, task_id: int) -> Response:
+    @router.get("/pictures/{project_key}/{task_id}.jpg", include_in_schema=False)
+    async def picture(request: Request, project_key: str, task_id: str) -> Response:
         request.state.kind = "picture"
+        if not (_KEY.fullmatch(project_key) and _ID.fullmatch(task_id)):
+            raise _missing()
         pictures: Pictures = request.app.state.services.pictures
-        content = await pictures.jpeg(project_key, task_id)
+        content = await pictures.jpeg(project_key, int(task_id))
         headers = {
             "Cache-Control": f"private, max-age={_KEPT_BY_BROWSERS_S}",
             "X-Content-Type-Options": "nosniff",
