@@ -28,7 +28,7 @@ FrameProgress = Callable[[int, int], None]  # frames done, frames in all
 UNLABELLED_FRAMES = 60
 # All frames that are kept only to be looked at, together: large ones are fewer.
 _MOST_UNLABELLED_PX = 300_000_000
-_BATCH = 8  # frames that are decoded before the model sees them
+_TOLD = 8  # frames after which progress is told
 _LOW_SCORE = 0.1  # the weakest box that may carry on a track
 _MAX_GAP_S = 0.5  # how long an object may be unseen before its box is switched off
 # A few held-out frames say little of how much a model finds: so many more that found this much.
@@ -132,14 +132,11 @@ def _detected(
     progress: FrameProgress | None,
 ) -> Iterator[tuple[int, list[Region]]]:
     """Each frame with what the model finds in it; nobody asks it about those that are drawn."""
-    frames, number, least = iter(source.frames(video)), 0, min(_LOW_SCORE, threshold)
-    while batch := list(islice(frames, _BATCH)):
-        for image in batch:
-            found = [] if number in drawn else model.detect([image], min_score=least)[0]
-            yield number, found
-            number += 1
-        if progress is not None:
-            progress(number, video.clip.frames)
+    least, in_all = min(_LOW_SCORE, threshold), video.clip.frames
+    for number, image in enumerate(source.frames(video)):
+        yield number, [] if number in drawn else model.detect([image], min_score=least)[0]
+        if progress is not None and (number % _TOLD == _TOLD - 1 or number == in_all - 1):
+            progress(number + 1, in_all)
 
 
 def _options(model: ClipModel, video: VideoFile, threshold: float) -> LinkOptions:
