@@ -253,6 +253,10 @@ class MicroStore:
         found = self._versions(VERSIONS.c.project_key == project_key, CURRENT.c.id.is_not(None))
         return {one.scope: one for one in found}
 
+    def all_current(self) -> list[ModelVersion]:
+        """The versions that answer, of every project, the newest first."""
+        return self._versions(CURRENT.c.id.is_not(None))
+
     def all_versions(self) -> list[ModelVersion]:
         """The versions of every project, the newest first."""
         return self._versions()
