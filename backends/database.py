@@ -40,13 +40,40 @@ def database_url(settings: Settings) -> str:
 
 
 def make_tables(engine: sa.Engine, metadata: sa.MetaData) -> None:
-    """Make the tables that are not there, also while another process makes them."""
+    """Make the tables and columns that are not there, also while another process makes them.
+
+    A column that came after its table's first release is nullable or has a server's default:
+    processes of that release may go on beside this one.
+    """
+    _create(engine, metadata)
+    for table in metadata.tables.values():
+        there = _columns(engine, table)
+        for column in table.columns:
+            if column.name not in there:
+                _add_column(engine, column)
+
+
+def _create(engine: sa.Engine, metadata: sa.MetaData) -> None:
     for _ in metadata.tables:
         try:
             return metadata.create_all(engine)
         except sa.exc.DBAPIError:  # the other was faster with one; so it may be with the next
             time.sleep(0.05)
     return metadata.create_all(engine)
+
+
+def _add_column(engine: sa.Engine, column: sa.Column[Any]) -> None:
+    what = sa.schema.CreateColumn(column).compile(dialect=engine.dialect)
+    try:
+        with engine.begin() as connection:
+            connection.execute(sa.text(f'ALTER TABLE "{column.table.name}" ADD COLUMN {what}'))
+    except sa.exc.DBAPIError:  # the other was faster
+        if column.name not in _columns(engine, column.table):
+            raise
+
+
+def _columns(engine: sa.Engine, table: sa.Table) -> set[str]:
+    return {column["name"] for column in sa.inspect(engine).get_columns(table.name)}
 
 
 def _make_private(path: Path) -> None:

@@ -17,6 +17,7 @@ from backends.jobs.tables import (
     OPEN,
     TASKS,
     TURNS,
+    JobKind,
     State,
     Turn,
     TurnKind,
@@ -26,6 +27,7 @@ from backends.label_studio.tasks import pages
 
 _PAUSE_S = 60.0  # a longer silence was no work, and does not count into the rate
 _KEEP_S = 30 * 86_400.0
+_KEEP_TRAININGS_S = 86_400.0  # there are many, and what they made is kept elsewhere
 AT_ONCE = 500  # values in one IN list: databases limit them
 
 
@@ -83,8 +85,9 @@ def add_tasks(
                     "task_id": task_id,
                     "job_id": job_id,
                     "turn_id": turn_id,
+                    "position": position,
                 }
-                for task_id in some
+                for position, task_id in enumerate(some)
             ],
         )
         count = connection.execute(
@@ -103,7 +106,9 @@ def add_turn(
     """A turn that waits for DBOS; its id."""
     turn_id = turn_id or uuid.uuid4().hex
     connection.execute(
-        sa.insert(TURNS).values(id=turn_id, job_id=job_id, kind=kind, state=TurnState.NEW)
+        sa.insert(TURNS).values(
+            id=turn_id, job_id=job_id, kind=kind, state=TurnState.NEW, made_at=time.time()
+        )
     )
     return turn_id
 
@@ -129,8 +134,8 @@ def take_away(connection: sa.Connection, turn: Turn, ids: Sequence[int]) -> int:
     )
 
 
-def end(connection: sa.Connection, job_id: str, state: State, note: str) -> None:
-    """End an open job; what is left of it is dropped."""
+def end(connection: sa.Connection, job_id: str, state: State, note: str) -> bool:
+    """End an open job; what is left of it is dropped. False if it is open no longer."""
     ended = connection.execute(
         sa.update(JOBS)
         .where(JOBS.c.id == job_id, JOBS.c.state.in_(OPEN))
@@ -139,6 +144,7 @@ def end(connection: sa.Connection, job_id: str, state: State, note: str) -> None
     if ended.rowcount:
         connection.execute(sa.delete(TASKS).where(TASKS.c.job_id == job_id))
         connection.execute(sa.delete(TURNS).where(TURNS.c.job_id == job_id))
+    return bool(ended.rowcount)
 
 
 def end_if_done(connection: sa.Connection, job_id: str) -> None:
@@ -146,10 +152,20 @@ def end_if_done(connection: sa.Connection, job_id: str) -> None:
     left = sa.select(TURNS.c.id).where(TURNS.c.job_id == job_id, TURNS.c.state != TurnState.DONE)
     if connection.execute(left.limit(1)).first() is None:
         end(connection, job_id, State.DONE, "")
+        connection.execute(  # a refresh that found nothing to do is nothing to tell of
+            sa.delete(JOBS).where(
+                JOBS.c.id == job_id,
+                JOBS.c.kind == JobKind.REFRESH,
+                JOBS.c.state == State.DONE,
+                JOBS.c.stored + JOBS.c.skipped + JOBS.c.failed == 0,
+            )
+        )
 
 
 def forget_old(connection: sa.Connection, now: float) -> None:
     """Delete jobs that ended long ago."""
-    old = sa.select(JOBS.c.id).where(JOBS.c.finished_at < now - _KEEP_S)
+    keep_s = sa.case((JOBS.c.kind == JobKind.TRAIN, _KEEP_TRAININGS_S), else_=_KEEP_S)
+    is_old = JOBS.c.finished_at < now - keep_s
+    old = sa.select(JOBS.c.id).where(is_old)
     connection.execute(sa.delete(FAILURES).where(FAILURES.c.job_id.in_(old)))
-    connection.execute(sa.delete(JOBS).where(JOBS.c.finished_at < now - _KEEP_S))
+    connection.execute(sa.delete(JOBS).where(is_old))

@@ -9,21 +9,44 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dbos import DBOS
 
 from backends.database import database_url
 from backends.errors import StateError
+from backends.jobs.tables import TurnKind
 from backends.settings import Settings
 
-_QUEUE = "labelpilot-turns"
 _WORKFLOW = "labelpilot-turn"
 # Fixed, or DBOS would leave alone what a worker of another release was doing. A change of what a
 # turn's arguments mean needs a new one.
 _VERSION = "turns-1"
-_POLL_S = 0.25
 _CLOSE_S = 60.0
+# Of each queue so many turns may wait in DBOS: enough for workers, few to clear away when a job
+# ends early.
+AHEAD = 16
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Turns of some kinds, of which a process does at most `threads` at a time."""
+
+    name: str
+    kinds: tuple[TurnKind, ...]
+    threads: int
+    poll_s: float
+
+
+def queues(settings: Settings, *, trains: bool) -> tuple[Queue, ...]:
+    """Each kind that must not wait for another has its own; trainings only where `trains`."""
+    threads = settings.job_threads
+    labels = Queue("labelpilot-turns", (TurnKind.LIST, TurnKind.LABEL), threads, 0.25)
+    first = Queue("labelpilot-first", (TurnKind.FIRST,), 1, 0.25)
+    training = Queue("labelpilot-training", (TurnKind.TRAIN,), 1, 0.5)
+    return (labels, first, training) if trains else (labels, first)
+
 
 _Run = Callable[[str, int], None]
 _launched = threading.Lock()  # held by the engine of this process
@@ -48,12 +71,12 @@ def _turn(turn_id: str, attempt: int) -> None:
 
 
 class Engine:
-    """DBOS in this process, calling `run(turn id, attempt)` in up to `job_threads` threads.
+    """DBOS in this process, calling `run(turn id, attempt)` for the turns of some queues.
 
     Errors: `StateError` if the process has one already, or the database is not to be had.
     """
 
-    def __init__(self, settings: Settings, name: str, run: _Run) -> None:
+    def __init__(self, settings: Settings, name: str, run: _Run, *, takes: Sequence[Queue]) -> None:
         global _run
         if not _launched.acquire(blocking=False):
             raise StateError("background work has been started in this process already")
@@ -73,13 +96,15 @@ class Engine:
                     "log_level": "CRITICAL",
                 }
             )
+            DBOS.listen_queues([queue.name for queue in takes])
             DBOS.launch()
-            DBOS.register_queue(
-                _QUEUE,
-                worker_concurrency=settings.job_threads,
-                polling_interval_sec=_POLL_S,
-                on_conflict="always_update",
-            )
+            for queue in takes:
+                DBOS.register_queue(
+                    queue.name,
+                    worker_concurrency=queue.threads,
+                    polling_interval_sec=queue.poll_s,
+                    on_conflict="always_update",
+                )
         except Exception as error:
             self.close()
             raise StateError(
@@ -87,13 +112,13 @@ class Engine:
                 advice="see whether the database can be reached and may be written to",
             ) from error
 
-    def send(self, turns: Iterable[tuple[str, int]]) -> None:
+    def send(self, queue: Queue, turns: Iterable[tuple[str, int]]) -> None:
         """Queue turns (id, attempt); one that is queued already stays so."""
         for turn_id, attempt in turns:
             DBOS.enqueue_workflow_with_options(
                 {
                     "workflow_name": _WORKFLOW,
-                    "queue_name": _QUEUE,
+                    "queue_name": queue.name,
                     "workflow_id": f"{turn_id}-{attempt}",
                 },
                 turn_id,

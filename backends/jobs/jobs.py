@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from backends.errors import LabelpilotError, StateError
-from backends.interface import Prelabeller, Project
+from backends.interface import Learner, Prelabeller, Project
 from backends.jobs.store import JobStore
 from backends.jobs.tables import JobState, PrelabelOptions, State
 from backends.jobs.turns import Turns, turn_size
@@ -27,27 +27,33 @@ _FAILURES_COUNT_FOR_S = 600.0
 
 
 class Jobs:
-    """Pre-labels tasks in the background, durably: what is asked for survives a crash.
+    """Pre-labels tasks and trains in the background, durably: what is asked for survives a crash.
+
+    `prelabellers` by the family of their versions: "yolo" for "yolo-3f5a...". `learner` is set
+    before `start`; without one, trainings are left to other processes.
 
     Workers are all processes with one database whose `Jobs` was started: they share the work.
     Nothing is started before there is any.
     """
+
+    learner: Learner | None = None
 
     def __init__(
         self,
         settings: Settings,
         studios: LabelStudios,
         projects: ProjectBook,
-        prelabeller: Prelabeller,
+        prelabellers: Mapping[str, Prelabeller],
     ) -> None:
-        self._settings, self._prelabeller = settings, prelabeller
+        self._settings, self._prelabellers = settings, dict(prelabellers)
         self._projects = projects
         self._store = JobStore(settings)
         self._stopping, self._wake = threading.Event(), threading.Event()
         self._turns = Turns(
             store=self._store,
             studios=studios,
-            prelabeller=prelabeller,
+            prelabellers=self._prelabellers,
+            learner=lambda: self.learner,
             stopping=self._stopping,
             sent=self._wake.set,
         )
@@ -98,15 +104,71 @@ class Jobs:
         except SQLAlchemyError as error:
             raise _no_database(error) from error
 
+    def train(self, project_key: str) -> None:
+        """Have a project's models trained, unless one training of it waits or goes on.
+
+        Returns at once. Errors: `StateError`.
+        """
+        try:
+            self._store.trainings.add(project_key)
+        except SQLAlchemyError as error:
+            raise _no_database(error) from error
+        self.start()
+        self._wake.set()
+
+    def is_training(self, project_key: str) -> bool:
+        """Whether a training of the project waits or goes on. Errors: `StateError`."""
+        try:
+            return self._store.trainings.is_open(project_key)
+        except SQLAlchemyError as error:
+            raise _no_database(error) from error
+
+    def training(self, project_key: str) -> JobState | None:
+        """The last training that was asked for, open or ended."""
+        return self._store.trainings.newest(project_key)
+
+    def cancel_training(self, project_key: str) -> bool:
+        """End a training, within a second or so; False if there is none. Errors: `StateError`."""
+        try:
+            return self._store.trainings.cancel(project_key)
+        except SQLAlchemyError as error:
+            raise _no_database(error) from error
+
+    def recent_trainings(self, limit: int = 20) -> list[JobState]:
+        """Open trainings first, then the newest of about a day."""
+        return self._store.trainings.recent(limit)
+
+    def refresh(
+        self, project: Project, version: str, *, first: Sequence[int] = (), others: bool = True
+    ) -> None:
+        """Have predictions of `version` stored for tasks without annotations; our older ones go.
+
+        `first` in their order, whether they have annotations or not, then, if `others`, the rest
+        of the project, the least certain before others. What was to be refreshed to another
+        version no longer is. Returns at once. Errors: `StateError`.
+        """
+        try:
+            self._store.refreshes.ask(project, version, first=first, others=others)
+        except SQLAlchemyError as error:
+            raise _no_database(error) from error
+        self.start()
+        self._wake.set()
+
     def prelabel_project(
-        self, project: Project, options: PrelabelOptions, *, restart: bool = False
+        self,
+        project: Project,
+        options: PrelabelOptions,
+        *,
+        restart: bool = False,
+        prelabeller: Prelabeller | None = None,
     ) -> str:
-        """Have a project's tasks labelled; the job's id.
+        """Have a project's tasks labelled by `prelabeller`, else the first of all; the job's id.
 
         If the same was asked for before and is unfinished, that job goes on, unless `restart`.
         It takes as long as the model needs to be here. Errors: `StateError`, `ModelMissing`.
         """
-        version = self._prelabeller.wait(project)
+        prelabeller = prelabeller or next(iter(self._prelabellers.values()))
+        version = prelabeller.wait(project)
         try:
             job_id = self._store.unfinished(project.key, version, options.text())
             if job_id is not None and restart:
@@ -128,7 +190,7 @@ class Jobs:
         return self._store.job(job_id)
 
     def recent_jobs(self, limit: int = 20) -> list[JobState]:
-        """Open jobs first, then the newest."""
+        """Open jobs first, then the newest; trainings are `recent_trainings`."""
         return self._store.recent(limit)
 
     def failures(self, job_id: str) -> list[tuple[int, str]]:
@@ -148,7 +210,12 @@ class Jobs:
                 if worker is None and self._store.any_open():
                     from backends.jobs.worker import Worker  # DBOS takes 0.7 s to import
 
-                    worker = Worker(self._settings, self._store, self._turns.run)
+                    worker = Worker(
+                        self._settings,
+                        self._store,
+                        self._turns.run,
+                        trains=self.learner is not None,
+                    )
                 if worker is not None:
                     worker.tick()
                 told = ""

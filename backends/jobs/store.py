@@ -23,6 +23,7 @@ from backends.jobs.changes import (
     insert,
     locked,
 )
+from backends.jobs.refreshes import RefreshStore
 from backends.jobs.tables import (
     FAILURES,
     JOBS,
@@ -31,6 +32,7 @@ from backends.jobs.tables import (
     TASKS,
     WORKERS,
     Clip,
+    JobKind,
     JobState,
     PrelabelOptions,
     State,
@@ -38,6 +40,7 @@ from backends.jobs.tables import (
     config_digest,
     job_state,
 )
+from backends.jobs.trainings import TrainingStore
 from backends.jobs.turn_store import TurnStore
 from backends.label_studio.tasks import pages
 from backends.settings import Settings
@@ -46,12 +49,17 @@ _MOST_FAILURES = 1_000
 
 
 class JobStore:
-    """Reads and writes of jobs; `turns` are their parts. Safe among threads and processes."""
+    """Reads and writes of jobs; `turns` are their parts. Safe among threads and processes.
+
+    `trainings` and `refreshes` are jobs of other kinds than what people ask for.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.engine = open_database(settings)
         make_tables(self.engine, METADATA)
         self.turns = TurnStore(self.engine)
+        self.trainings = TrainingStore(self.engine)
+        self.refreshes = RefreshStore(self.engine)
 
     def job(self, job_id: str) -> JobState:
         """One job. Errors: `StateError` if there is none."""
@@ -62,11 +70,15 @@ class JobStore:
             return job_state(row, _clips(connection, [job_id]).get(job_id, ()))
 
     def recent(self, limit: int) -> list[JobState]:
-        """Open jobs first, then the newest."""
+        """Open jobs first, then the newest; no trainings, and no refreshes that are outdated."""
+        outdated = sa.and_(JOBS.c.kind == JobKind.REFRESH, JOBS.c.state == State.SUPERSEDED)
         is_open = sa.case((JOBS.c.state.in_(OPEN), 0), else_=1)
         with self.engine.connect() as connection:
             rows = connection.execute(
-                sa.select(JOBS).order_by(is_open, JOBS.c.created_at.desc()).limit(limit)
+                sa.select(JOBS)
+                .where(JOBS.c.kind != JobKind.TRAIN, ~outdated)
+                .order_by(is_open, JOBS.c.created_at.desc())
+                .limit(limit)
             ).all()
             clips = _clips(connection, [row.id for row in rows])
         return [job_state(row, clips.get(row.id, ())) for row in rows]
@@ -78,13 +90,14 @@ class JobStore:
             return found.first() is not None
 
     def unfinished(self, project_key: str, version: str, options: str | None) -> str | None:
-        """The open job that was asked for in just this way."""
+        """The open job that somebody asked for in just this way."""
         with self.engine.connect() as connection:
             return connection.execute(
                 sa.select(JOBS.c.id)
                 .where(
                     JOBS.c.project_key == project_key,
                     JOBS.c.version == version,
+                    JOBS.c.kind == JobKind.PRELABEL,
                     JOBS.c.options == options if options else JOBS.c.options.is_(None),
                     JOBS.c.state.in_(OPEN),
                 )

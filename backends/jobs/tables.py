@@ -22,7 +22,8 @@ JOBS = sa.Table(
     sa.Column("version", sa.Text, nullable=False),
     # Of the label config: tells a changed one from a worker that lacks the model.
     sa.Column("config_digest", sa.String(32), nullable=False),
-    # What the command asked for; NULL for the rest of a "Retrieve predictions".
+    sa.Column("kind", sa.String(16), nullable=False, server_default="prelabel"),
+    # What the command asked for; NULL for the rest of a "Retrieve predictions" and for trainings.
     sa.Column("options", sa.Text),
     sa.Column("state", sa.String(16), nullable=False, index=True),
     sa.Column("note", sa.Text, nullable=False, default=""),
@@ -37,7 +38,7 @@ JOBS = sa.Table(
     sa.Column("updated_at", sa.Float, nullable=False),
     sa.Column("finished_at", sa.Float),
 )
-# A turn is what one worker takes at a time: a job's listing, or some tasks to label.
+# A turn is what one worker takes at a time: a job's listing, some tasks to label, or a training.
 #
 # - `attempt` counts workflows: DBOS does (turn, attempt) once. A turn that somebody must do anew
 #   gets the next attempt and is NEW again. Two ways lead there: `put_back`, by the worker itself
@@ -62,9 +63,13 @@ TURNS = sa.Table(
     sa.Column("delays", sa.Integer, nullable=False, default=0),
     sa.Column("owner", sa.String(32)),
     sa.Column("not_before", sa.Float, nullable=False, default=0.0),
+    # Turns are handed out in this order.
+    sa.Column("made_at", sa.Float, nullable=False, server_default="0"),
 )
+TRAINING = "training"  # stands where jobs of predictions have a version
 # The key keeps a task from being labelled twice at a time, whoever asks. A row goes when its task
-# is done, in the same transaction that counts it.
+# is done, in the same transaction that counts it. An open training has one row, of no task: by it,
+# a project has one at a time.
 TASKS = sa.Table(
     "job_tasks",
     METADATA,
@@ -73,6 +78,8 @@ TASKS = sa.Table(
     sa.Column("task_id", sa.Integer, primary_key=True),
     sa.Column("job_id", sa.String(32), nullable=False, index=True),
     sa.Column("turn_id", sa.String(32), nullable=False, index=True),
+    # The order within a turn.
+    sa.Column("position", sa.Integer, nullable=False, server_default="0"),
     # Noted before a prediction is sent: whoever finds it knows that one may still land.
     sa.Column("sent", sa.Integer, nullable=False, default=0),
     sa.Column("frames_done", sa.Integer, nullable=False, default=0),
@@ -108,11 +115,21 @@ class State(StrEnum):
 OPEN = (State.QUEUED, State.RUNNING)
 
 
+class JobKind(StrEnum):
+    """What a job is for: tasks that somebody asked for, a new version everywhere, a training."""
+
+    PRELABEL = "prelabel"
+    REFRESH = "refresh"
+    TRAIN = "train"
+
+
 class TurnKind(StrEnum):
-    """What a turn does."""
+    """What a turn does; FIRST labels what goes before all else of its job, its listing too."""
 
     LIST = "list"
     LABEL = "label"
+    FIRST = "first"
+    TRAIN = "train"
 
 
 class TurnState(StrEnum):
@@ -127,8 +144,8 @@ class TurnState(StrEnum):
 class PrelabelOptions:
     """Which tasks of a project to label, and what becomes of their older predictions.
 
-    `replace` deletes predictions of earlier versions of the same backend; `limit` counts tasks
-    without a prediction of the present version, in id order.
+    `replace`: new predictions take the place of those of earlier versions of the same backend;
+    `limit` counts tasks without a prediction of the present version, in id order.
     """
 
     tasks: TaskFilter = field(default_factory=TaskFilter)
@@ -160,12 +177,14 @@ class Clip:
 class JobState:
     """A job for people. `note` says what it waits for, or why it ended otherwise than done.
 
+    A training has no tasks, and no version that anything is stored under.
     `total` is an estimate until `listed`. `skipped` were labelled already, are gone, or had nothing
     to store. Times are seconds since 1970; `rate` is tasks per second, 0 before the first.
     """
 
     id: str
     project_key: str
+    kind: JobKind
     version: str
     config_digest: str
     options: PrelabelOptions | None
@@ -215,6 +234,11 @@ class Turn:
     job: JobState
 
 
+def family(version: str) -> str:
+    """Which backend a version is of: "yolo" for "yolo-3f5a..."."""
+    return version.rpartition("-")[0]
+
+
 def config_digest(project: Project) -> str:
     """A hash of its label config."""
     return hashlib.blake2b(project.config.text.encode(), digest_size=16).hexdigest()
@@ -226,6 +250,7 @@ def job_state(row: sa.Row[Any], clips: tuple[Clip, ...] = ()) -> JobState:
     return JobState(
         id=row.id,
         project_key=row.project_key,
+        kind=JobKind(row.kind),
         version=row.version,
         config_digest=row.config_digest,
         options=PrelabelOptions.read(row.options) if row.options else None,

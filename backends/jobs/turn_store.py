@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
@@ -40,13 +40,41 @@ class TurnStore:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def unsent(self, limit: int = 1_000) -> list[tuple[str, int]]:
-        """(turn, attempt) of turns whose time has come and that DBOS does not know of."""
+    def unsent(
+        self, kinds: Collection[TurnKind] = tuple(TurnKind), *, ahead: int = 1_000
+    ) -> list[tuple[str, int]]:
+        """(turn, attempt) of turns of these kinds whose time has come and that DBOS does not know
+        of, in their order; so many that at most `ahead` wait there to be begun.
+
+        A job's listing waits until what goes first is done.
+        """
+        other = TURNS.alias()
+        goes_first = (
+            sa.select(other.c.id)
+            .where(
+                other.c.job_id == TURNS.c.job_id,
+                other.c.kind == TurnKind.FIRST,
+                other.c.state != TurnState.DONE,
+            )
+            .exists()
+        )
+        wanted = sa.and_(
+            TURNS.c.kind.in_(kinds),
+            TURNS.c.state == TurnState.NEW,
+            TURNS.c.not_before <= sa.bindparam("now"),
+            sa.or_(TURNS.c.kind != TurnKind.LIST, ~goes_first),
+        )
+        waiting = sa.select(sa.func.count()).where(
+            TURNS.c.kind.in_(kinds), TURNS.c.state == TurnState.SENT, TURNS.c.owner.is_(None)
+        )
         with self._engine.connect() as connection:
+            room = ahead - connection.execute(waiting).scalar_one()
             rows = connection.execute(
                 sa.select(TURNS.c.id, TURNS.c.attempt)
-                .where(TURNS.c.state == TurnState.NEW, TURNS.c.not_before <= clock(connection))
-                .limit(limit)
+                .where(wanted)
+                .order_by(TURNS.c.made_at)
+                .limit(max(0, room)),
+                {"now": clock(connection)},
             ).all()
         return [(row.id, row.attempt) for row in rows]
 
@@ -100,13 +128,13 @@ class TurnStore:
             held(connection, turn)
 
     def task_ids(self, turn: Turn) -> list[int]:
-        """The tasks of a turn that are not done yet."""
+        """The tasks of a turn that are not done yet, in the order to label them in."""
         with self._engine.connect() as connection:
             return list(
                 connection.execute(
                     sa.select(TASKS.c.task_id)
                     .where(TASKS.c.turn_id == turn.id)
-                    .order_by(TASKS.c.task_id)
+                    .order_by(TASKS.c.position, TASKS.c.task_id)
                 ).scalars()
             )
 
@@ -134,7 +162,7 @@ class TurnStore:
         """Make a turn of its own of these tasks. Errors: `Lost`."""
         with locked(self._engine, turn.job.id) as connection:
             held(connection, turn)
-            turn_id = add_turn(connection, turn.job.id, TurnKind.LABEL)
+            turn_id = add_turn(connection, turn.job.id, turn.kind)
             for some in pages(ids, AT_ONCE):
                 connection.execute(
                     sa.update(TASKS)
@@ -238,12 +266,10 @@ class TurnStore:
             )
 
     def begun(self) -> list[tuple[str, int]]:
-        """(turn, attempt) of turns that workers have in hand."""
+        """(turn, attempt) of turns that workers have in hand, or DBOS for them."""
         with self._engine.connect() as connection:
             rows = connection.execute(
-                sa.select(TURNS.c.id, TURNS.c.attempt).where(
-                    TURNS.c.state == TurnState.SENT, TURNS.c.owner.is_not(None)
-                )
+                sa.select(TURNS.c.id, TURNS.c.attempt).where(TURNS.c.state == TurnState.SENT)
             ).all()
         return [(row.id, row.attempt) for row in rows]
 

@@ -1,4 +1,4 @@
-"""What a worker does in a turn: list a page of tasks, or label some and store the predictions.
+"""What a worker does in a turn: list a page of tasks, label some and store the predictions, train.
 
 A turn may be done again at any point: which tasks are left is in the database, which of those have
 a prediction already is asked of Label Studio.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
-from contextlib import closing
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -18,14 +18,30 @@ from label_studio_sdk import LabelStudio
 from sqlalchemy.exc import SQLAlchemyError
 
 from backends.errors import LabelpilotError, LabelStudioError, LabelStudioRefused, ModelMissing
-from backends.interface import Labelled, Prelabeller, Project, Task
+from backends.interface import Labelled, Learner, Prelabeller, Project, Task
 from backends.jobs.changes import Lost
 from backends.jobs.store import JobStore
-from backends.jobs.tables import PrelabelOptions, State, Turn, TurnKind, config_digest
+from backends.jobs.tables import (
+    JobKind,
+    PrelabelOptions,
+    State,
+    Turn,
+    TurnKind,
+    config_digest,
+    family,
+)
 from backends.jobs.uploads import Patience, Stopped, Uploads, landed
+from backends.jobs.watch import Watch
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.results import encode_prediction
-from backends.label_studio.tasks import existing, ids_without, pages, read_project, tasks_without
+from backends.label_studio.tasks import (
+    existing,
+    ids_without,
+    least_certain_first,
+    pages,
+    read_project,
+    tasks_without,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -59,11 +75,13 @@ class Turns:
         *,
         store: JobStore,
         studios: LabelStudios,
-        prelabeller: Prelabeller,
+        prelabellers: Mapping[str, Prelabeller],
+        learner: Callable[[], Learner | None],
         stopping: threading.Event,
         sent: Callable[[], None],
     ) -> None:
-        self._store, self._studios, self._prelabeller = store, studios, prelabeller
+        self._store, self._studios = store, studios
+        self._prelabellers, self._learner = prelabellers, learner
         self._stopping, self._sent = stopping, sent
 
     def run(self, turn_id: str, attempt: int) -> None:
@@ -81,16 +99,21 @@ class Turns:
         except SQLAlchemyError as error:
             log.warning("the database failed (%s), trying again", type(error).__name__)
             self._surely(lambda: self._store.turns.put_back(turn, delay_s=_DATABASE_AGAIN_S))
+        finally:
+            self._sent()  # there may be room for the next
 
     def _do(self, turn: Turn) -> None:
         """The turn's work. Errors: `Lost`, `Stopped`, and those of the database."""
         job = turn.job
         try:
-            if turn.kind is TurnKind.LABEL:
+            if turn.kind in (TurnKind.LABEL, TurnKind.FIRST):
                 if turn.starts < _SUSPECT_STARTS or self._halve(turn):
                     self._label(turn)
             elif turn.starts > _MOST_STARTS:
-                self._end(turn, State.FAILED, f"listing tasks ended {_MOST_STARTS} workers")
+                what = "listing tasks" if turn.kind is TurnKind.LIST else "it"
+                self._end(turn, State.FAILED, f"{what} ended {_MOST_STARTS} workers")
+            elif turn.kind is TurnKind.TRAIN:
+                self._train(turn)
             else:
                 self._list(turn, job.options or PrelabelOptions())
         except (Lost, Stopped, SQLAlchemyError):
@@ -109,6 +132,23 @@ class Turns:
             log.debug("turn %s", turn.id, exc_info=True)
             self._end(turn, State.FAILED, f"a fault in labelpilot ({type(error).__name__})")
 
+    def _train(self, turn: Turn) -> None:
+        """Have the project's models trained."""
+        learner = self._learner()
+        if learner is None:
+            raise Unfit("this one does not train")
+        go_on = Watch(self._store.turns, turn, self._stopping)
+
+        def tell(note: str) -> None:
+            with suppress(SQLAlchemyError):  # a note is not worth a training
+                self._store.tell(turn.job.id, note)
+
+        try:
+            learner.learn(turn.job.project_key, go_on=go_on, tell=tell)
+        except Exception:
+            go_on.again()  # it was only stopped, whatever it makes of that
+            raise
+
     def _list(self, turn: Turn, options: PrelabelOptions) -> None:
         """Find the job's tasks, page by page, each page kept before the next is asked for."""
         patiently = self._patience(turn)
@@ -123,8 +163,11 @@ class Turns:
             if not ids:
                 break
             expected = min(listed + total, options.limit or listed + total)
+            end = ids[-1]
+            if turn.job.kind is JobKind.REFRESH:
+                ids = patiently(partial(self._ranked, turn, options, ids))
             self._store.turns.note_page(
-                turn, pages(ids, turn_size(expected)), last=ids[-1], expected=expected
+                turn, pages(ids, turn_size(expected)), last=end, expected=expected
             )
             self._sent()
         self._store.turns.note_listed(turn)
@@ -139,6 +182,11 @@ class Turns:
             options.tasks,
             after_id=after_id,
             size=size,
+        )
+
+    def _ranked(self, turn: Turn, options: PrelabelOptions, ids: Sequence[int]) -> list[int]:
+        return least_certain_first(
+            self._client(turn), turn.job.project_id, turn.job.version, options.tasks, ids=ids
         )
 
     def _label(self, turn: Turn) -> None:
@@ -164,7 +212,7 @@ class Turns:
         with closing(uploads):
             for task_id in there:
                 uploads.land(task_id)
-            labelled = self._prelabeller.label(project, tasks, progress=progress)
+            labelled = self._prelabeller(turn).label(project, tasks, progress=progress)
             try:
                 for one in labelled:
                     self._take(uploads, one, project)
@@ -173,6 +221,12 @@ class Turns:
                 uploads.flush()  # what is computed is not thrown away
                 raise
             uploads.flush()
+
+    def _prelabeller(self, turn: Turn) -> Prelabeller:
+        name = family(turn.job.version)
+        if name not in self._prelabellers:
+            raise Unfit(f"one here has no {name}")
+        return self._prelabellers[name]
 
     def _project(self, turn: Turn) -> Project:
         """As Label Studio has it now."""
@@ -204,7 +258,8 @@ class Turns:
             self._store.tell(job.id, "")
         rest = [one for one in ids if one not in left and one not in there]
         self._store.turns.note(turn, skipped=rest)
-        return tasks, sent, there
+        order = {task_id: place for place, task_id in enumerate(ids)}
+        return sorted(tasks, key=lambda task: order[task.id or 0]), sent, there
 
     def _take(self, uploads: Uploads, one: Labelled, project: Project) -> None:
         task_id = one.task.id
@@ -241,12 +296,12 @@ class Turns:
     def _still_valid(self, turn: Turn, project: Project) -> None:
         """Errors: `Lost`, `Superseded`, `Unfit`, `ModelMissing`."""
         self._store.turns.check(turn)
-        made_for = turn.job.version
-        if self._prelabeller.version(project) == made_for:
+        made_for, prelabeller = turn.job.version, self._prelabeller(turn)
+        if prelabeller.version(project) == made_for:
             return
         changed = config_digest(project) != turn.job.config_digest
         try:
-            version = self._prelabeller.wait(project)
+            version = prelabeller.wait(project)
         except ModelMissing as error:
             if changed:
                 raise Superseded(f"the label config has changed, and now {error}") from error
@@ -273,7 +328,7 @@ class Turns:
             self._end(turn, at_last, note)
             return
         delay_s = min(FIRST_DELAY_S * 2**turn.delays, _LONGEST_DELAY_S)
-        log.warning("pre-labelling of project %s %s", turn.job.project_key, note)
+        log.warning("%s of project %s %s", _what(turn), turn.job.project_key, note)
         self._store.turns.put_back(turn, delay_s=delay_s)
         self._store.tell(turn.job.id, note)
 
@@ -293,7 +348,7 @@ class Turns:
         return False
 
     def _end(self, turn: Turn, state: State, note: str) -> None:
-        log.warning("pre-labelling of project %s ended: %s", turn.job.project_key, note)
+        log.warning("%s of project %s ended: %s", _what(turn), turn.job.project_key, note)
         self._store.end(turn.job.id, state, note)
 
     def _patience(self, turn: Turn) -> Patience:
@@ -311,3 +366,7 @@ class Turns:
                 log.warning("the database failed (%s), trying again", type(error).__name__)
                 if self._stopping.wait(_DATABASE_AGAIN_S):
                     raise
+
+
+def _what(turn: Turn) -> str:
+    return "training" if turn.kind is TurnKind.TRAIN else "pre-labelling"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,12 +17,15 @@ from label_studio_sdk import LabelStudio
 from backends.errors import LabelpilotError, LabelStudioError, LabelStudioRefused
 from backends.interface import Task
 from backends.jobs.store import JobStore
-from backends.jobs.tables import Turn
+from backends.jobs.tables import Turn, TurnKind
 from backends.label_studio.tasks import (
+    Stored,
     delete_doubles,
-    delete_older,
+    delete_predictions,
     existing,
     import_predictions,
+    renew_prediction,
+    stored_predictions,
     tasks_without,
     why_dropped,
 )
@@ -31,6 +34,7 @@ T = TypeVar("T")
 Json = dict[str, Any]
 _GOOD_BATCH = 50  # importing has a high price per request: not fewer, if more come soon
 _SOON_S = 5.0
+_VERY_SOON_S = 1.0  # for those that somebody waits for
 _MOST_WAITING = 500
 _MOST_BYTES = 16_000_000  # masks are large, and Label Studio parses a request as a whole
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -103,6 +107,7 @@ class Batch:
     skipped: list[int] = field(default_factory=list)
     failed: dict[int, str] = field(default_factory=dict)
     nbytes: int = 0
+    soon_s: float = _SOON_S
     since: float = field(default_factory=time.monotonic)
 
     def __len__(self) -> int:
@@ -111,7 +116,7 @@ class Batch:
     @property
     def ripe(self) -> bool:
         """Whether it is worth a request."""
-        return len(self) >= _GOOD_BATCH or time.monotonic() - self.since > _SOON_S
+        return len(self) >= _GOOD_BATCH or time.monotonic() - self.since > self.soon_s
 
     @property
     def full(self) -> bool:
@@ -145,7 +150,9 @@ class Uploads:
         self._still_valid, self._stopping = still_valid, stopping
         self._doubtful = set(doubtful)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="upload")
-        self._batch = Batch()
+        # The first predictions of a job, and those that go before all others, are waited for.
+        self._soon_s = _VERY_SOON_S if turn.kind is TurnKind.FIRST else _SOON_S
+        self._batch = Batch(soon_s=self._soon_s if turn.job.finished else _VERY_SOON_S)
         self._flight: Future[None] | None = None
 
     def add(self, task_id: int, item: Json) -> None:
@@ -187,7 +194,7 @@ class Uploads:
             self._start()
 
     def _start(self) -> None:
-        batch, self._batch = self._batch, Batch()
+        batch, self._batch = self._batch, Batch(soon_s=self._soon_s)
         self._flight = self._pool.submit(self._store_batch, batch)
 
     def _land(self) -> None:
@@ -197,22 +204,48 @@ class Uploads:
 
     def _store_batch(self, batch: Batch) -> None:
         self._still_valid()
-        self._import(batch, list(batch.items))
-        stored = {*batch.items, *batch.landed}
-        self._delete_doubles(stored)
-        if self._turn.job.options is not None and self._turn.job.options.replace:
-            batch.failed |= self._replace(stored)
+        ids = list(batch.items)
+        self._store.turns.note_sent(self._turn, ids)
+        before = self._before([*ids, *batch.landed])
+        renewed = {task_id for task_id in ids if self._renew(batch, task_id, before)}
+        self._import(batch, [task_id for task_id in ids if task_id not in renewed])
+        stored = [*batch.items, *batch.landed]
+        self._delete_doubles(set(stored))
+        batch.failed |= self._delete_older(stored, before, renewed)
         self._store.turns.note(
             self._turn,
-            stored=list(stored - batch.failed.keys()),
+            stored=[task_id for task_id in stored if task_id not in batch.failed],
             skipped=batch.skipped,
             failed=batch.failed,
         )
 
+    def _before(self, ids: Sequence[int]) -> Mapping[int, Stored]:
+        """What this backend has stored for tasks before, where that is to be replaced."""
+        job = self._turn.job
+        if not ids or job.options is None or not job.options.replace:
+            return {}
+        return self._patiently(
+            lambda: stored_predictions(self._client(), job.project_id, job.version, ids)
+        )
+
+    def _renew(self, batch: Batch, task_id: int, before: Mapping[int, Stored]) -> bool:
+        """Put a prediction in the place of the newest of the older ones, if there is one.
+
+        Also true where Label Studio has got one of this version by itself meanwhile.
+        """
+        known = before.get(task_id, Stored())
+        if known.is_present or not known.older:
+            return known.is_present
+        item, newest = batch.items[task_id], known.older[-1]
+        try:
+            self._patiently(lambda: renew_prediction(self._client(), newest, item))
+        except LabelStudioRefused:  # it is gone, or this one is not liked: importing tells
+            return False
+        return True
+
     def _import(self, batch: Batch, ids: list[int]) -> None:
         """Store predictions for `ids`; what cannot be stored leaves `items` with its reason."""
         unsure = False
-        self._store.turns.note_sent(self._turn, ids)
 
         def send() -> int:
             nonlocal ids, unsure
@@ -267,12 +300,17 @@ class Uploads:
             self._import(batch, left[:half])
             self._import(batch, left[half:])
 
-    def _replace(self, stored: set[int]) -> dict[int, str]:
-        """Delete older predictions; why not, by task id."""
-        failed, version = {}, self._turn.job.version
+    def _delete_older(
+        self, stored: Sequence[int], before: Mapping[int, Stored], renewed: Collection[int]
+    ) -> dict[int, str]:
+        """Delete older predictions that nothing was put in the place of; why not, by task id."""
+        failed = {}
         for task_id in stored:
+            known = before.get(task_id, Stored())
+            in_place = task_id in renewed and not known.is_present
+            left = known.older[:-1] if in_place else known.older
             try:
-                self._patiently(partial(delete_older, self._client(), task_id, version))
+                self._patiently(partial(delete_predictions, self._client(), left))
             except LabelpilotError as error:
                 failed[task_id] = f"labelled, but older predictions are still there: {error}"
         return failed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from backends.jobs.engine import Engine
+from backends.jobs.engine import AHEAD, Engine, queues
 from backends.jobs.slots import Slot
 from backends.jobs.store import JobStore
 from backends.settings import Settings
@@ -15,16 +15,25 @@ DEAD_AFTER_S = 180.0  # without a sign of life, on whatever machine
 
 
 class Worker:
-    """Calls `run(turn id, attempt)` for turns, in threads, until `close`. Errors: `StateError`."""
+    """Calls `run(turn id, attempt)` for turns, in threads, until `close`; those of trainings only
+    where `trains`. Errors: `StateError`.
+    """
 
     def __init__(
-        self, settings: Settings, store: JobStore, run: Callable[[str, int], None]
+        self,
+        settings: Settings,
+        store: JobStore,
+        run: Callable[[str, int], None],
+        *,
+        trains: bool,
     ) -> None:
         self._store = store
+        self._queues = queues(settings, trains=trains)
+        self._ahead = max(AHEAD, 4 * settings.job_threads)
         self._cared_at = float("-inf")
         self._slot = Slot(settings.data_path / "workers", fixed=settings.executor_id)
         try:
-            self._engine = Engine(settings, self._slot.name, run)
+            self._engine = Engine(settings, self._slot.name, run, takes=self._queues)
         except BaseException:
             self._slot.close()
             raise
@@ -34,9 +43,10 @@ class Worker:
         if time.monotonic() - self._cared_at > _CARE_EVERY_S:
             self._care()
             self._cared_at = time.monotonic()
-        while turns := self._store.turns.unsent():
-            self._engine.send(turns)
-            self._store.turns.mark_sent(turns)
+        for queue in self._queues:
+            while turns := self._store.turns.unsent(queue.kinds, ahead=self._ahead):
+                self._engine.send(queue, turns)
+                self._store.turns.mark_sent(turns)
 
     def close(self) -> None:
         """Take no more turns, and wait until those in hand have ended."""

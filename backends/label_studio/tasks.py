@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 from label_studio_sdk import LabelStudio
 
@@ -26,9 +26,13 @@ from backends.label_studio.label_xml import parse_label_config
 Json = dict[str, Any]
 # Task ids travel in the URL, and servers in front of Label Studio take 4 KB of it.
 IDS_AT_ONCE = 200
+_BY_SCORE = "tasks:predictions_score"
 # Label Studio goes on with an import after its client has gone, and it cannot be told apart from
 # one that failed: so wait much longer for it than for anything else.
 IMPORT_S = 300.0
+_WITH_RESULTS_AT_ONCE = 50  # tasks that come with all that was predicted and drawn
+# Names of versions that stand for each other: either answers where the other did before.
+_ONE_BACKEND = ("micro", "yolo")
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,16 @@ class TaskFilter:
                 '"operator": "greater", "type": "Number", "value": 7}]}',
             )
         return cls(tuple(items), any_fits=conjunction == "or" and len(items) > 1)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a task has of a backend: whether of the present version, and ids of older predictions,
+    oldest first, but for those that an annotation was made from.
+    """
+
+    is_present: bool = False
+    older: tuple[int, ...] = ()
 
 
 def view_filter(client: LabelStudio, project_id: int, view_id: int) -> TaskFilter:
@@ -132,6 +146,25 @@ def ids_without(
     return ids[:size], max(total for _, total in asked)
 
 
+def least_certain_first(
+    client: LabelStudio, project_id: int, version: str, wanted: TaskFilter, *, ids: Sequence[int]
+) -> list[int]:
+    """A page of `ids_without`, all of whose items must fit, by the scores of their predictions.
+
+    The lowest first, those without a score last. Label Studio takes the predictions whose version
+    is that of the project.
+    """
+    always = [_later(ids[0] - 1), _item("id", "less", "Number", ids[-1] + 1), _lacks(version)]
+    if wanted.only_unlabelled:
+        always.append(_item("total_annotations", "equal", "Number", 0))
+    tasks, _ = _list(
+        client, project_id, [*wanted.items, *always], size=len(ids), ordering=_BY_SCORE
+    )
+    left = dict.fromkeys(ids)  # who came or went between the two requests changes nothing
+    ranked = [task.id for task in tasks if task.id in left]
+    return [*dict.fromkeys([*ranked, *left])]
+
+
 def import_predictions(client: LabelStudio, project_id: int, items: Sequence[Json]) -> int:
     """Store predictions `{"task", "result", "score", "model_version"}`; how many were created.
 
@@ -160,46 +193,75 @@ def why_dropped(label_config: str, item: Json) -> str:
     return f"Label Studio dropped it: {said[:300] or 'it does not fit the label config'}"
 
 
-def delete_older(client: LabelStudio, task_id: int, version: str) -> int:
-    """Delete a task's predictions of other versions of the same backend; how many.
+def stored_predictions(
+    client: LabelStudio, project_id: int, version: str, ids: Sequence[int]
+) -> dict[int, Stored]:
+    """What the backend of `version` has stored for those of `ids` that have predictions."""
+    ours = _ours(version)
+    found: dict[int, Stored] = {}
+    for some in pages(sorted(ids), _WITH_RESULTS_AT_ONCE):
+        items = [_item("total_predictions", "greater", "Number", 0)]
+        page = _page(client, project_id, items, size=len(some), ids=some, fields="all")
+        for task in page.items or []:
+            kept = {one.get("parent_prediction") for one in _dicts(task.annotations)}
+            own = [one for one in _dicts(task.predictions) if ours(one.get("model_version"))]
+            older = [one["id"] for one in own if one["model_version"] != version]
+            found[int(task.id)] = Stored(
+                is_present=len(older) < len(own),
+                older=tuple(sorted(one for one in older if one not in kept)),
+            )
+    return found
 
-    They have the same name before a hash of the same length: what a person has imported under a
-    name of their own, such as "yolo-v8-import", stays.
+
+def renew_prediction(client: LabelStudio, prediction_id: int, item: Json) -> None:
+    """Put another prediction in the place of one, which keeps its id.
+
+    Label Studio refuses to store an annotation whose prediction is gone: whoever has the task open
+    could not submit it. Unlike an import, this is done at once or not at all, and twice without
+    harm. Errors: `LabelStudioRefused` if it is gone; `LabelStudioError`.
     """
-    name, _, digest = version.rpartition("-")
-    ours = re.compile(re.escape(name) + f"-[0-9a-f]{{{len(digest)}}}")
-    return _delete(
-        client,
-        task_id,
-        lambda found: [
-            one.id
-            for one in found
-            if one.model_version != version and ours.fullmatch(one.model_version or "")
-        ],
-    )
+    with told("storing a prediction"):
+        client.predictions.update(
+            prediction_id,
+            result=item["result"],
+            score=item.get("score"),
+            model_version=item["model_version"],
+        )
 
 
-def delete_doubles(client: LabelStudio, task_id: int, version: str) -> int:
-    """Delete a task's predictions of `version` but for the oldest; how many."""
-    return _delete(
-        client,
-        task_id,
-        lambda found: sorted(one.id for one in found if one.model_version == version)[1:],
-    )
-
-
-def _delete(
-    client: LabelStudio, task_id: int, choose: Callable[[Sequence[Any]], Sequence[int]]
-) -> int:
-    with told(f"listing predictions of task {task_id}"):
-        chosen = choose(client.predictions.list(task=task_id))
-    for prediction_id in chosen:
+def delete_predictions(client: LabelStudio, ids: Sequence[int]) -> None:
+    """Delete predictions, those that are gone already too."""
+    for prediction_id in ids:
         try:
-            with told(f"deleting a prediction of task {task_id}"):
+            with told("deleting a prediction"):
                 client.predictions.delete(prediction_id)
         except LabelStudioRefused:  # somebody was faster
             continue
-    return len(chosen)
+
+
+def delete_doubles(client: LabelStudio, task_id: int, version: str) -> None:
+    """Delete a task's predictions of `version` but for the oldest."""
+    with told(f"listing predictions of task {task_id}"):
+        found = client.predictions.list(task=task_id)
+    delete_predictions(client, sorted(one.id for one in found if one.model_version == version)[1:])
+
+
+def _ours(version: str) -> Callable[[object], bool]:
+    """Whether a model version is of the same backend.
+
+    Those have its name before a hash of the same length: what a person has imported under a name
+    of their own, such as "yolo-v8-import", is none.
+    """
+    name, _, digest = version.rpartition("-")
+    names = "|".join(_ONE_BACKEND) if name in _ONE_BACKEND else re.escape(name)
+    pattern = re.compile(f"(?:{names})-[0-9a-f]{{{len(digest)}}}")
+    return lambda other: pattern.fullmatch(str(other)) is not None
+
+
+def _dicts(found: object) -> list[Json]:
+    """What the SDK brings of a task's parts: its own types, or what Label Studio sent."""
+    each = found if isinstance(found, list) else []
+    return [one if isinstance(one, dict) else one.dict() for one in each]
 
 
 def _list(
@@ -209,24 +271,40 @@ def _list(
     *,
     size: int,
     ids: Sequence[int] | None = None,
+    ordering: str = "tasks:id",
 ) -> tuple[list[Task], int]:
     """One page of tasks in id order, and the number of all that fit."""
+    page = _page(client, project_id, items, size=size, ids=ids, ordering=ordering)
+    tasks = [Task(int(task.id), dict(task.data or {})) for task in page.items or []]
+    return tasks, int(page.response.total or 0)
+
+
+def _page(
+    client: LabelStudio,
+    project_id: int,
+    items: Sequence[Json],
+    *,
+    size: int,
+    ids: Sequence[int] | None = None,
+    ordering: str = "tasks:id",
+    fields: Literal["task_only", "all"] = "task_only",
+) -> Any:
+    """One page of tasks as the SDK brings it; `fields` "all": with predictions and annotations."""
     query: Json = {
         "filters": {"conjunction": "and", "items": list(items)},
-        "ordering": ["tasks:id"],
+        "ordering": [ordering],
     }
     if ids is not None:
         query["selectedItems"] = {"all": False, "included": list(ids)}
     with told("listing tasks"):
         # Addresses of cloud storage stay unsigned: a signature could expire before its turn.
-        page: Any = client.tasks.list(
+        return client.tasks.list(
             project=project_id,
             query=json.dumps(query, separators=(",", ":")),
             page_size=size,
+            fields=fields,
             resolve_uri=False,
         )
-    tasks = [Task(int(task.id), dict(task.data or {})) for task in page.items or []]
-    return tasks, int(page.response.total or 0)
 
 
 def pages(ids: Sequence[int], size: int) -> Iterator[list[int]]:

@@ -18,6 +18,7 @@ from backends.label_studio.client import LabelStudios, next_tasks
 from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.media import MediaStore
 from backends.label_studio.projects import ProjectBook
+from backends.micro.model import MicroBackend
 from backends.sam.embeddings import EmbeddingCache
 from backends.sam.engine import EngineSlot, LoadEngine, load_engine
 from backends.sam.model import NextTasks, SamBackend
@@ -43,6 +44,7 @@ class Services:
     embeddings: EmbeddingCache
     sam: SamBackend
     yolo: YoloBackend
+    micro: MicroBackend
     copilot: Copilot
     jobs: Jobs
     journal: Journal
@@ -53,7 +55,7 @@ class Services:
     @property
     def backends(self) -> tuple[Backend, ...]:
         """What is served, the one URL that does everything first."""
-        return (self.copilot, self.sam, self.yolo)
+        return (self.copilot, self.sam, self.yolo, self.micro)
 
     def project(self, key: str, label_config: str | None) -> Project:
         """A project with its label config: the request's own, else what /setup brought.
@@ -70,9 +72,16 @@ class Services:
             label_config = known.label_config
         return Project(key, parsed(label_config))
 
+    def start(self) -> None:
+        """Load the model for clicks, and work in the background from now on; returns at once."""
+        self.engine.start()
+        self.jobs.start()
+        self.micro.start()
+
     def close(self) -> None:
         """Stop threads; what is being computed is finished."""
         logging.getLogger().removeHandler(self.journal)
+        self.micro.close()
         self.jobs.close()
         self.sam.close()
         self.clicks.close()
@@ -129,8 +138,18 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         polygon_tolerance_px=settings.polygon_tolerance_px,
     )
     yolo = YoloBackend(settings=settings, images=images, videos=images)
-    jobs = Jobs(settings, studios, projects, yolo)
-    yolo.background = jobs
+    micro = MicroBackend(
+        settings=settings,
+        images=images,
+        videos=images,
+        studios=studios,
+        projects=projects,
+        rival=yolo,
+    )
+    jobs = Jobs(settings, studios, projects, {yolo.name: yolo, micro.name: micro})
+    yolo.background = micro.background = jobs
+    if settings.train_first_at:
+        jobs.learner = micro
     clicks = Lane("click", threads=settings.workers, queue_length=settings.queue_length)
     bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length)
 
@@ -145,7 +164,8 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         embeddings=embeddings,
         sam=sam,
         yolo=yolo,
-        copilot=Copilot(segmenter=sam, prelabellers=[yolo]),
+        micro=micro,
+        copilot=Copilot(segmenter=sam, prelabellers=[micro, yolo]),
         jobs=jobs,
         journal=journal,
         told=Told(),

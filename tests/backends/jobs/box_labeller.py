@@ -17,7 +17,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backends.errors import LabelpilotError, MediaError, ModelMissing
-from backends.interface import Labelled, PlacedRegion, Prediction, Project, Task, TaskProgress
+from backends.interface import (
+    Labelled,
+    Learner,
+    PlacedRegion,
+    Prediction,
+    Prelabeller,
+    Project,
+    Task,
+    TaskProgress,
+)
 from backends.jobs.jobs import Jobs
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.projects import ProjectBook
@@ -82,13 +91,20 @@ class BoxLabeller:
 
 
 @contextmanager
-def jobs_of(settings: Settings, labeller: BoxLabeller) -> Iterator[Jobs]:
-    """`Jobs` as the server has it, not started."""
+def jobs_of(
+    settings: Settings,
+    labeller: BoxLabeller,
+    *,
+    learner: Learner | None = None,
+    **others: Prelabeller,
+) -> Iterator[Jobs]:
+    """`Jobs` as the server has it, not started. `others`: by the families of their versions."""
     book = ProjectBook(settings)
     with (
         closing(LabelStudios(settings, book)) as studios,
-        closing(Jobs(settings, studios, book, labeller)) as jobs,
+        closing(Jobs(settings, studios, book, {"box": labeller, **others})) as jobs,
     ):
+        jobs.learner = learner
         yield jobs
     book._engine.dispose()
 

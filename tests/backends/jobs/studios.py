@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -29,8 +30,17 @@ class Studio(Protocol):
     def delete_project(self, key: str) -> None: ...
     def add_tasks(self, key: str, images: Sequence[str]) -> list[int]: ...
     def delete_task(self, task_id: int) -> None: ...
-    def annotate(self, task_id: int) -> None: ...
-    def predict(self, task_id: int, version: str) -> None: ...
+    def annotate(self, task_id: int, parent: int | None = None) -> None:
+        """Submit an annotation that was made from the prediction `parent`."""
+
+    def predict(self, task_id: int, version: str, score: float = 0.0) -> int:
+        """Store a prediction; its id."""
+
+    def set_version(self, key: str, version: str) -> None:
+        """Make predictions of a version those that the project goes by."""
+
+    def predictions(self, key: str) -> dict[int, list[int]]:
+        """The ids of each task's predictions, by task id, sorted."""
 
     def versions(self, key: str) -> dict[int, list[str]]:
         """The versions of each task's predictions, by task id, sorted."""
@@ -60,16 +70,26 @@ class RealStudio:
     def delete_task(self, task_id: int) -> None:
         self._server.api("DELETE", f"/api/tasks/{task_id}/")
 
-    def annotate(self, task_id: int) -> None:
-        self._server.api("POST", f"/api/tasks/{task_id}/annotations/", json={"result": []})
+    def annotate(self, task_id: int, parent: int | None = None) -> None:
+        body = {"result": [], "parent_prediction": parent}
+        self._server.api("POST", f"/api/tasks/{task_id}/annotations/", json=body)
 
-    def predict(self, task_id: int, version: str) -> None:
-        body = {"task": task_id, "result": [], "model_version": version}
-        self._server.api("POST", "/api/predictions/", json=body)
+    def predict(self, task_id: int, version: str, score: float = 0.0) -> int:
+        body = {"task": task_id, "result": [], "model_version": version, "score": score}
+        return int(self._server.api("POST", "/api/predictions/", json=body)["id"])
+
+    def set_version(self, key: str, version: str) -> None:
+        self._server.api("PATCH", f"/api/projects/{_id(key)}/", json={"model_version": version})
 
     def versions(self, key: str) -> dict[int, list[str]]:
         return {
             task["id"]: sorted(one["model_version"] for one in task["predictions"])
+            for task in self._server.tasks(_id(key))
+        }
+
+    def predictions(self, key: str) -> dict[int, list[int]]:
+        return {
+            task["id"]: sorted(one["id"] for one in task["predictions"])
             for task in self._server.tasks(_id(key))
         }
 
@@ -90,6 +110,7 @@ class SmallStudio:
         self._configs: dict[int, str] = {}
         self._tasks: dict[int, Json] = {}
         self._predictions: dict[int, Json] = {}
+        self._project_versions: dict[int, str] = {}
         self._lock = threading.RLock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -113,17 +134,33 @@ class SmallStudio:
     def add_tasks(self, key: str, images: Sequence[str]) -> list[int]:
         first = len(self._tasks) + 1
         for task_id, image in enumerate(images, first):
-            self._tasks[task_id] = {"project": _id(key), "image": image, "annotations": 0}
+            self._tasks[task_id] = {"project": _id(key), "image": image, "annotations": []}
         return [one for one, task in self._tasks.items() if task["project"] == _id(key)]
 
     def delete_task(self, task_id: int) -> None:
         del self._tasks[task_id]
 
-    def annotate(self, task_id: int) -> None:
-        self._tasks[task_id]["annotations"] += 1
+    def annotate(self, task_id: int, parent: int | None = None) -> None:
+        if parent is not None and parent not in self._predictions:
+            raise Broken(400)
+        self._tasks[task_id]["annotations"].append({"parent_prediction": parent})
 
-    def predict(self, task_id: int, version: str) -> None:
-        self._predictions[len(self._predictions) + 1] = {"task": task_id, "model_version": version}
+    def predict(self, task_id: int, version: str, score: float = 0.0) -> int:
+        with self._lock:
+            key = max(self._predictions, default=0) + 1
+            self._predictions[key] = {"task": task_id, "model_version": version, "score": score}
+            return key
+
+    def set_version(self, key: str, version: str) -> None:
+        self._project_versions[_id(key)] = version
+
+    def predictions(self, key: str) -> dict[int, list[int]]:
+        with self._lock:
+            return {
+                task_id: sorted(self._of(task_id))
+                for task_id, task in self._tasks.items()
+                if task["project"] == _id(key)
+            }
 
     def versions(self, key: str) -> dict[int, list[str]]:
         with self._lock:
@@ -134,9 +171,10 @@ class SmallStudio:
             }
 
     def _versions_of(self, task_id: int) -> list[str]:
-        return [
-            one["model_version"] for one in self._predictions.values() if one["task"] == task_id
-        ]
+        return [one["model_version"] for one in self._of(task_id).values()]
+
+    def _of(self, task_id: int) -> dict[int, Json]:
+        return {key: one for key, one in self._predictions.items() if one["task"] == task_id}
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> Any:
         """The JSON that answers a request. Errors: `Broken`."""
@@ -159,6 +197,10 @@ class SmallStudio:
                         for key, one in found
                         if one["task"] == wanted
                     ]
+                case ("PATCH", "predictions", number) if int(number) in self._predictions:
+                    names = ("model_version", "score")
+                    self._predictions[int(number)] |= {name: body[name] for name in names}
+                    return {"id": int(number), "result": []}
                 case ("DELETE", "predictions", number) if int(number) in self._predictions:
                     del self._predictions[int(number)]
                     return {}
@@ -168,20 +210,42 @@ class SmallStudio:
         wanted = json.loads(query["query"][0])
         selected = wanted.get("selectedItems", {}).get("included")
         found = [
-            {"id": task_id, "data": {"image": task["image"]}}
+            {"id": task_id, "data": {"image": task["image"]}, **self._parts(task_id, query)}
             for task_id, task in sorted(self._tasks.items())
             if task["project"] == int(query["project"][0])
             and (selected is None or task_id in selected)
             and all(self._fits(task_id, item) for item in wanted["filters"]["items"])
         ]
+        if wanted["ordering"] == ["tasks:predictions_score"]:
+            version = self._project_versions.get(int(query["project"][0]))
+            found.sort(key=lambda task: self._score(task["id"], version))
         return {"tasks": found[: int(query["page_size"][0])], "total": len(found)}
+
+    def _parts(self, task_id: int, query: dict[str, list[str]]) -> Json:
+        if query.get("fields") != ["all"]:
+            return {}
+        each = [{"id": key, "result": [], **one} for key, one in self._of(task_id).items()]
+        return {"predictions": each, "annotations": self._tasks[task_id]["annotations"]}
+
+    def _score(self, task_id: int, version: str | None) -> float:
+        """Of its predictions of the project's version; those without come last."""
+        each = [
+            float(one["score"])
+            for one in self._of(task_id).values()
+            if one["model_version"] == version
+        ]
+        return sum(each) / len(each) if each else math.inf
 
     def _fits(self, task_id: int, item: Json) -> bool:
         column = item["filter"].removeprefix("filter:tasks:")
         operator, value = item["operator"], item["value"]
         if column == "predictions_model_versions":
             return (value[0] in self._versions_of(task_id)) == (operator == "contains")
-        number = task_id if column == "id" else self._tasks[task_id]["annotations"]
+        number = {
+            "id": task_id,
+            "total_annotations": len(self._tasks[task_id]["annotations"]),
+            "total_predictions": len(self._of(task_id)),
+        }[column]
         return {"greater": number > value, "less": number < value, "equal": number == value}[
             operator
         ]
@@ -191,11 +255,7 @@ class SmallStudio:
             raise Broken(400)
         good = [item for item in items if self._valid(project, item)]
         for item in good:
-            key = max(self._predictions, default=0) + 1
-            self._predictions[key] = {
-                "task": item["task"],
-                "model_version": item["model_version"],
-            }
+            self.predict(item["task"], item["model_version"], item["score"])
         return {"created": len(good)}
 
     def _valid(self, project: int, item: Json) -> bool:
@@ -211,6 +271,9 @@ class SmallStudio:
 
             def do_POST(self) -> None:
                 self._answer("POST")
+
+            def do_PATCH(self) -> None:
+                self._answer("PATCH")
 
             def do_DELETE(self) -> None:
                 self._answer("DELETE")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,11 +16,12 @@ from backends.errors import StateError
 from backends.interface import Task
 from backends.jobs import jobs as jobs_module
 from backends.jobs import uploads, worker
-from backends.jobs.engine import Engine
+from backends.jobs.engine import Engine, queues
 from backends.jobs.jobs import Jobs
 from backends.jobs.slots import Slot
 from backends.jobs.store import JobStore
 from backends.jobs.tables import PrelabelOptions
+from backends.label_studio import tasks
 from backends.settings import Settings
 from tests.backends.jobs.box_labeller import CONFIG, BoxLabeller, jobs_of
 from tests.backends.jobs.conftest import MakeSettings, ended, project, until
@@ -86,7 +89,9 @@ def test_a_dead_worker_of_another_machine_is_replaced(
     assert small.versions(key) == {one: ["box-1"] for one in ids}
 
 
-def test_an_image_that_kills_workers_costs_no_other(quick: Jobs, small: SmallStudio) -> None:
+def test_an_image_that_kills_workers_costs_no_other(
+    quick: Jobs, small: SmallStudio, labeller: BoxLabeller
+) -> None:
     key = small.add_project(CONFIG)
     ids = small.add_tasks(key, ["x"] * 50)
     poison = ids[33]
@@ -100,7 +105,7 @@ def test_an_image_that_kills_workers_costs_no_other(quick: Jobs, small: SmallStu
         if task.id == poison:
             raise Killed
 
-    quick._prelabeller.before = die  # type: ignore[attr-defined]
+    labeller.before = die
     while quick.job(job_id).open:
         for turn_id, attempt in turns.unsent():
             turns.mark_sent([(turn_id, attempt)])
@@ -118,17 +123,25 @@ def test_an_image_that_kills_workers_costs_no_other(quick: Jobs, small: SmallStu
     assert small.versions(key) == {one: [] if one == poison else ["box-1"] for one in ids}
 
 
+@pytest.mark.parametrize("at", [1, 3])
 def test_a_replacement_that_was_cut_short_goes_on(
-    quick: Jobs, small: SmallStudio, monkeypatch: pytest.MonkeyPatch
+    quick: Jobs, small: SmallStudio, monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
-    """Killed between the import and the deletion of older predictions."""
+    """Killed between two predictions, or between the last and the deletion of more older ones."""
     key = small.add_project(CONFIG)
     ids = small.add_tasks(key, ["x"] * 3)
     for task_id in ids:
+        small.predict(task_id, "box-2")
         small.predict(task_id, "box-0")
+    calls = itertools.count(1)
 
     class Killed(BaseException):
         pass
+
+    def renew(*arguments: Any) -> None:
+        if next(calls) > at:
+            raise Killed
+        tasks.renew_prediction(*arguments)
 
     def die(*_: object) -> None:
         raise Killed
@@ -136,12 +149,15 @@ def test_a_replacement_that_was_cut_short_goes_on(
     job_id = quick.prelabel_project(project(key), PrelabelOptions(replace=True))
     turns = quick._store.turns
     with monkeypatch.context() as patch:
-        patch.setattr(uploads, "delete_older", die)
+        patch.setattr(uploads, "renew_prediction", renew)
+        patch.setattr(uploads, "delete_predictions", die)
         quick._turns.run(*turns.unsent()[0])  # it lists
         (turn,) = turns.unsent()
         with pytest.raises(Killed):
             quick._turns.run(*turn)
-    assert small.versions(key) == {one: ["box-0", "box-1"] for one in ids}
+    assert list(small.versions(key).values()) == [
+        ["box-1", "box-2"] if number < at else ["box-0", "box-2"] for number in range(3)
+    ]
     turns.take_back([turn])
     quick.start()
     assert ended(quick, job_id).stored == 3
@@ -226,16 +242,17 @@ def test_a_process_has_one_engine_at_a_time(
 ) -> None:
     settings = make_settings(small, None)
     JobStore(settings).engine.dispose()
-    engine = Engine(settings, "one", lambda turn_id, attempt: None)
+    takes = queues(settings, trains=True)
+    engine = Engine(settings, "one", lambda turn_id, attempt: None, takes=takes)
     try:
         with pytest.raises(StateError, match="already"):
-            Engine(settings, "two", lambda turn_id, attempt: None)
+            Engine(settings, "two", lambda turn_id, attempt: None, takes=takes)
     finally:
         engine.close()
-    Engine(settings, "three", lambda turn_id, attempt: None).close()
+    Engine(settings, "three", lambda turn_id, attempt: None, takes=takes).close()
 
 
 def test_a_database_that_is_away_is_told(make_settings: MakeSettings, small: SmallStudio) -> None:
     settings = make_settings(small, "postgresql+psycopg://nobody@127.0.0.1:1/nothing")
     with pytest.raises(StateError, match="cannot be started"):
-        Engine(settings, "one", lambda turn_id, attempt: None)
+        Engine(settings, "one", lambda turn_id, attempt: None, takes=())
