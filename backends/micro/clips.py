@@ -20,8 +20,8 @@ Regions = tuple[Region, ...]
 
 # More frames teach little more, and each is decoded, stored and learned from.
 MAX_EXAMPLES = 100
-# Shorter times off have no frame that is far from both ends; long ones show more than one thing.
-_SHORT_GAP, _LONG_GAP_S = 10, 2.0
+# Shorter times off have no frame that is far from both ends.
+_SHORT_GAP = 10
 # An object that comes or goes is half visible: with so many better key frames these teach no more.
 _ENOUGH = 3
 _LEAST_SIDE_PX = 1.0
@@ -52,22 +52,23 @@ def clip_examples(
 ) -> ClipTruth:
     """What the annotations of a task say about frames of its video; see `read_tracks`.
 
-    Learned from are key frames of any track, with all that the editor shows there, and a frame or
-    two from within each time off, in which the object is not. If there are enough others, those
-    are left out in which an object only comes or goes, or lies far from where it is drawn before
-    or after. Known are key frames, and those after an object went, where nobody has to guess.
-    Before its first key frame nothing is known of an object; it is taken to come with it. `data` is
-    the task's.
+    Learned from are key frames of any track, with all that the editor shows there, and frames from
+    within the longest times off, in which the object is not: as many of these as it is off as often
+    as on. If there are enough others, key frames are left out in which an object only comes or
+    goes, or lies far from where it is drawn before or after. Known are key frames, and those after
+    an object went, where nobody has to guess. Before its first key frame nothing is known of an
+    object; it is taken to come with it. `data` is the task's.
     """
     truth = read_tracks(annotations, config, video=video, medium=medium, data=data)
     tracks = truth.tracks or ()
     keyed = {key.frame for track in tracks for key in track.key_frames}
-    absent = set(_absences(tracks, keyed, video))
+    absent = _absences(tracks, keyed, video)
     gone = {first for track in tracks for first, _ in _times_off(track, video.clip.frames)}
-    drawn = {frame: _seen(tracks, frame, video) for frame in sorted(keyed | absent | gone)}
+    drawn = {frame: _seen(tracks, frame, video) for frame in sorted({*keyed, *absent, *gone})}
     sure = {frame for frame in drawn if all(_is_sure(track, frame) for track in tracks)}
     good = keyed & sure - _edges(tracks)
-    chosen = (good if len(good) >= _ENOUGH else keyed) | absent
+    chosen = good if len(good) >= _ENOUGH else keyed
+    chosen = chosen | set(absent[: _fitting(tracks, video, len(chosen))])
     examples = _spread([frame for frame in drawn if frame in chosen])
     return ClipTruth(
         {frame: drawn[frame] for frame in examples},
@@ -106,18 +107,31 @@ def _cut(box: Box | RotatedBox, video: VideoFile) -> Box | RotatedBox | None:
     return Box(x0, y0, x1, y1) if min(x1 - x0, y1 - y0) >= _LEAST_SIDE_PX else None
 
 
-def _absences(tracks: Sequence[Track], keyed: Collection[int], video: VideoFile) -> Iterator[int]:
-    """Frames within the times off of a track, away from both ends."""
+def _absences(tracks: Sequence[Track], keyed: Collection[int], video: VideoFile) -> list[int]:
+    """Frames within the times off of a track, away from both ends; those of long times first."""
+    found: dict[int, int] = {}
     for track in tracks:
         for first, last in _times_off(track, video.clip.frames):
             length = last - first + 1
-            if length < _SHORT_GAP:
-                continue
             margin = length // 4
-            if any(first + margin <= frame <= last - margin for frame in keyed):
-                continue  # another track's key frame shows it already
-            parts = 2 if length > _LONG_GAP_S * video.clip.fps else 1
-            yield from (first + length * (part + 1) // (parts + 1) for part in range(parts))
+            # Another track's key frame may show it already.
+            if length >= _SHORT_GAP and not any(
+                first + margin <= frame <= last - margin for frame in keyed
+            ):
+                found[first + length // 2] = length
+    return sorted(found, key=lambda frame: -found[frame])
+
+
+def _fitting(tracks: Sequence[Track], video: VideoFile, examples: int) -> int:
+    """How many frames of absence go with so many examples of presence, at least one.
+
+    A model takes objects to be there as often as in its examples.
+    """
+    ends = [track.key_frames[0].frame for track in tracks]
+    all_ = sum(video.clip.frames - first for first in ends)
+    times = (one for track in tracks for one in _times_off(track, video.clip.frames))
+    off = sum(last - first + 1 for first, last in times)
+    return max(round(examples * off / max(all_ - off, 1)), 1)
 
 
 def _times_off(track: Track, clip_frames: int) -> Iterator[tuple[int, int]]:

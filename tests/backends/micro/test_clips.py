@@ -86,11 +86,19 @@ def test_times_off_are_examples_of_nothing():
 
 
 @pytest.mark.parametrize(
-    ("back_at", "empty"),
-    [(105, []), (110, []), (111, [106]), (151, [126]), (161, [121, 141])],
+    ("back_at", "empty"), [(105, []), (110, []), (111, [106]), (151, [126]), (401, [251])]
 )
 def test_where_in_a_time_off(back_at, empty):
-    truth = read(track((0, 0), (40, 20), (90, 30), (100, 30, OFF), (back_at, 60), (300, 60)))
+    truth = read(track((0, 0), (40, 20), (90, 30), (100, 30, OFF), (back_at, 60), (450, 60)))
+    assert [frame for frame, regions in truth.frames.items() if not regions] == empty
+
+
+@pytest.mark.parametrize(("examples", "empty"), [(3, [341]), (5, [221, 341]), (8, [111, 221, 341])])
+def test_nothing_is_shown_as_often_as_in_the_clip_and_the_longest_times_first(examples, empty):
+    """A model takes objects to be there as often as its examples show them."""
+    off = [(100, 30, OFF), (121, 30), (200, 30, OFF), (241, 30), (300, 30, OFF), (381, 30)]
+    on = [(frame, 30) for frame in (0, 40, 150, 260, 270, 280, 450, 460)]
+    truth = read(track(*sorted([*on[:examples], *off])))
     assert [frame for frame, regions in truth.frames.items() if not regions] == empty
 
 
