@@ -87,9 +87,9 @@ class _Work:
     def run(self) -> None:
         model = self._fitted()
         self._told("comparing with the model before")
-        old = self._old(model)
+        old, later = self._old(model)
         self._told("looking at other pictures")
-        self._leave(model, FINAL, old=old, certainty=self._certainty(model))
+        self._leave(model, FINAL, old=old, later=later, certainty=self._certainty(model))
 
     def _fitted(self) -> Any:
         """A model of all examples that can be read; usually that is known at the first attempt."""
@@ -132,12 +132,12 @@ class _Work:
         budget_s = self._request.budget_s
         return max(_LOOKING * budget_s, min(_LEAST_LOOKING_S, budget_s / 4))
 
-    def _old(self, model: Any) -> Answers:
+    def _old(self, model: Any) -> tuple[Answers, Sequence[int]]:
         from backends.micro.predecessor import old_answers
 
         request = self._request
         if request.rival_folder is None:
-            return ()
+            return (), ()
         return old_answers(
             request.rival_folder,
             request.examples,
@@ -180,7 +180,13 @@ class _Work:
         return sure
 
     def _leave(
-        self, model: Any, name: str, *, old: Answers = (), certainty: dict[int, float] | None = None
+        self,
+        model: Any,
+        name: str,
+        *,
+        old: Answers = (),
+        later: Sequence[int] = (),
+        certainty: dict[int, float] | None = None,
     ) -> None:
         """The model in a folder of its own, with all that goes with it, and then the word of it."""
         folder, examples = self._folder / name, self._request.examples
@@ -197,6 +203,7 @@ class _Work:
             "report": model.report.as_dict(),
             "certainty": sorted((certainty or {}).items()),
             "left_out": left_out,
+            "later": list(later),
         }
         write_json(self._folder / f"{name}.json", stored)
         self._tell({"model": name})

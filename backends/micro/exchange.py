@@ -60,8 +60,9 @@ class Trained:
 
     `held_out` and `old` are per example, in the order of the request: what this model, and the one
     that it is to replace, found there, held out; None for what was not looked at, or was learned
-    from. `certainty`, 0..1, is of the unlabelled tasks that were looked at. `left_out`: tasks with
-    a picture that could not be learned from.
+    from. `later` are the indices of examples that came after the old model. `certainty`, 0..1, is
+    of the unlabelled tasks that were looked at. `left_out`: tasks with a picture that could not be
+    learned from.
     """
 
     folder: Path
@@ -70,6 +71,7 @@ class Trained:
     held_out: Answers
     certainty: dict[int, float] = field(default_factory=dict)
     old: Answers = ()
+    later: tuple[int, ...] = ()
     left_out: tuple[int, ...] = ()
 
 

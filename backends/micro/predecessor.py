@@ -17,8 +17,10 @@ from micro_models.regions import Region
 
 def old_answers(
     folder: Path, examples: Sequence[Material], new: Answers, *, seed: int, until: float
-) -> Answers:
+) -> tuple[Answers, tuple[int, ...]]:
     """Per example what the model in `folder` says of it without having learned from it, or None.
+
+    And the indices of those that came later than it did.
 
     For what it was trained on: what was found when that was held out, if it was. What came later it
     looks at now, if the `new` model was held out from it too: at one picture at least, at more in a
@@ -27,13 +29,14 @@ def old_answers(
     try:
         stored = read_held_out(folder)
     except (OSError, ValueError):
-        return (None,) * len(examples)
+        return (None,) * len(examples), ()
     names = keys(examples)
     answers = [stored.get(name) for name in names]
     later = [n for n, name in enumerate(names) if name not in stored and new[n] is not None]
-    for index, found in _looked_at(folder, examples, _shuffled(later, seed), until).items():
-        answers[index] = found
-    return tuple(answers)
+    found = _looked_at(folder, examples, _shuffled(later, seed), until)
+    for index, regions in found.items():
+        answers[index] = regions
+    return tuple(answers), tuple(sorted(found))
 
 
 def _looked_at(

@@ -167,6 +167,7 @@ def _trained(room: Path, name: str, request: Request) -> Trained:
             certainty=dict(stored["certainty"]),
             old=read_answers(room / f"{name}-old.json"),
             left_out=tuple(stored["left_out"]),
+            later=tuple(stored["later"]),
         )
     except (OSError, ValueError, LookupError, TypeError) as error:
         log.warning("a training left no whole model: %s", error)

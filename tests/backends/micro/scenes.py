@@ -20,8 +20,8 @@ def drawn(folder: Path, number: int, *, seed: int = 0) -> Material:
     """Task `number`: a picture with one to three things, and what is right for it."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng([seed, number])
-    pixels = rng.integers(80, 150, (HEIGHT // 4, WIDTH // 4, 3)).astype(np.uint8)
-    pixels = cv2.resize(pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    grain = rng.integers(80, 150, (HEIGHT // 4, WIDTH // 4, 3)).astype(np.uint8)
+    pixels = np.asarray(cv2.resize(grain, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC))
     regions: list[Region] = []
     for label in [*rng.permutation(["disc", "square"])[: rng.integers(1, 3)].tolist(), "other"]:
         side = int(rng.integers(28, 48))
