@@ -13,7 +13,7 @@ from backends.micro import acceptance
 from backends.micro.acceptance import accepted
 from backends.micro.nouns import Acceptance
 
-PAYLOAD = Path(__file__).parents[2] / "payloads" / "annotation-accepted.json"
+PAYLOAD = Path(__file__).with_name("annotation_accepted.json")
 # Everything that the editor makes of a prediction when an annotator presses Submit.
 EDITOR = json.loads(PAYLOAD.read_text())
 
