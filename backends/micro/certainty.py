@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 from backends.micro.controls import Controls
 from micro_models.active_learning.certainty import joint_certainty, margin_certainty
-from micro_models.active_learning.detection_uncertainty import detection_uncertainty
+from micro_models.active_learning.detection_uncertainty import (
+    MISSING_WEIGHT,
+    detection_uncertainty,
+    missing_suspicion,
+)
 from micro_models.fitting.report import Report
 from micro_models.regions import Region, WholeImage
 
@@ -26,7 +30,11 @@ def certainty(
     apart = frozenset[str]().union(*exclusive)
     rest = [one for one in found if not (_is_class(one) and one.label in apart)]
     usual = objects / max(report.examples, 1)
-    unsure = detection_uncertainty(rest, threshold=threshold, expected=usual)
+    unsure = max(
+        detection_uncertainty(rest, threshold=threshold),
+        # Where most images show nothing, that one shows nothing is hardly suspicious.
+        MISSING_WEIGHT * min(usual, 1.0) * missing_suspicion(rest, expected=usual),
+    )
     margins = [
         margin_certainty([one.score for one in found if _is_class(one) and one.label in some])
         for some in exclusive

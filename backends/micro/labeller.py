@@ -83,10 +83,10 @@ class _Plan:
     @classmethod
     def of(cls, work: Work, shown: TellShown | None) -> _Plan:
         config = work.project.config
-        media = {medium.name: medium for medium in config.media}
         image, video = (
-            media[controls[0].to_name] if controls else None
+            next((one for one in config.media if one.name in names), None)
             for controls in (image_controls(config), video_controls(config))
+            for names in [{control.to_name for control in controls}]
         )
         return cls(work, Controls(config), image, video, shown)
 
