@@ -65,7 +65,12 @@ def run_prelabel(
         project, _ = read_project(client, wanted.project_id)
         options = wanted.options(client)
         with console.status("getting the model ready"):
-            job_id = jobs.prelabel_project(project, options, restart=restart)
+            job_id = jobs.prelabel_project(
+                project,
+                options,
+                restart=restart,
+                prelabeller=services.copilot.prelabeller(project),
+            )
         if detach:
             console.print(f"job {job_id} waits for a worker", highlight=False)
             return 0

@@ -34,8 +34,7 @@ log = logging.getLogger(__name__)
 @cache
 def _services() -> Services:
     made = make_services(Settings())
-    made.engine.start()
-    made.jobs.start()
+    made.start()
     return made
 
 

@@ -92,7 +92,10 @@ class Learner:
 
     def _train_each(self, wanted: Sequence[Scope], course: Course) -> list[int]:
         """The tasks to answer first with what was promoted."""
-        key, first, notes, failures = course.project.key, [], [], []
+        key = course.project.key
+        first: list[int] = []
+        notes: list[str] = []
+        failures: list[str] = []
         for scope in wanted:
             course.go_on()
             name = f"{scope.key}: " if len(wanted) > 1 else ""

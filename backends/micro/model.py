@@ -30,10 +30,10 @@ from backends.label_studio.projects import ProjectBook
 from backends.label_studio.sampling import align
 from backends.label_studio.tasks import read_project
 from backends.micro.course import Tools
+from backends.micro.doubtful import Doubtful
 from backends.micro.keeper import Keeper
 from backends.micro.labeller import Labeller, Work
 from backends.micro.learning import Learner
-from backends.micro.doubtful import Doubtful
 from backends.micro.nouns import ModelVersion, ScopeKind
 from backends.micro.registry import Registry
 from backends.micro.scopes import check, fills, scope_of
@@ -149,7 +149,12 @@ class MicroBackend:
         """Whether there is a control that a micro-model can fill."""
         return self._settings.train_first_at > 0 and fills(config)
 
-    def check(self, config: LabelConfig, *, load: bool = True) -> Sequence[str]:
+    def check(
+        self,
+        config: LabelConfig,
+        *,
+        load: bool = True,  # noqa: ARG002 - nothing is loaded to judge
+    ) -> Sequence[str]:
         """What micro-models cannot learn or answer here, each with its cure."""
         return check(config)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backends.interface import Task
 from backends.micro.course import Course, Tools
-from backends.micro.gathering import Lesson, gather
+from backends.micro.exchange import Material, Request, Trained, keys, read_held_out
+from backends.micro.gathering import Lesson, Pictures, gather
 from backends.micro.nouns import ModelVersion, Scope, ScopeKind, Step
 from backends.micro.promotion import Verdict, judge
 from backends.micro.rivalry import rival_f1
-from backends.micro.training import Request, Trained, train
+from backends.micro.training import train
 from micro_models.budget import Progress
 
 _STEP_EVERY_S = 0.5
@@ -19,9 +21,8 @@ _STEP_EVERY_S = 0.5
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a scope; `first`: the tasks to answer first; `note`: why nothing was done."""
+    """What became of a scope: the tasks to answer `first`; `note`: why no model was promoted."""
 
-    promoted: bool = False
     first: tuple[int, ...] = ()
     note: str = ""
 
@@ -36,34 +37,36 @@ class ScopeTraining:
 
     def run(self) -> Outcome:
         """Train if there is something new. Errors: `TrainingFailed`, `LabelStudioError`."""
+        lesson = gather(self._tools, self._course, self._scope)
+        if note := self._why_not(lesson):
+            return Outcome(note=note)
+        latest = self._latest()
+        if latest is not None and latest.data == lesson.data:
+            return Outcome(note=f"nothing has changed since version {latest.id} was trained")
+        before = self._store.current(self._key).get(self._scope.key)
         with self._tools.registry.workspace() as folder:
-            lesson = gather(self._tools, self._course, self._scope, folder)
-            if note := self._why_not(lesson):
-                return Outcome(note=note)
-            latest = self._latest()
-            if latest is not None and latest.data == lesson.data:
-                return Outcome(note=f"nothing has changed since version {latest.id} was trained")
-            before = self._store.current(self._key).get(self._scope.key)
+            pictures = lesson.pictures(folder)
             request = Request(
-                examples=lesson.material,
-                unlabelled=lesson.unlabelled,
+                examples=pictures.labelled,
+                unlabelled=pictures.others,
                 budget_s=self._course.budget_s,
                 seed=int(lesson.data[:8], 16),
                 device=self._tools.settings.train_device,
                 rival_folder=self._tools.registry.folder(before) if before else None,
+                threshold=self._tools.settings.micro_score_threshold,
             )
             trained = train(
                 request,
                 folder,
                 told=self._told,
                 go_on=self._course.go_on,
-                on_better=lambda early: self._take_early(early, lesson, before),
+                on_better=lambda early: self._take_early(early, pictures, before),
             )
-            return self._take(trained, lesson, before)
+            return self._take(trained, lesson, pictures, before)
 
     def _why_not(self, lesson: Lesson) -> str:
-        count, least = len(lesson.material), self._tools.settings.train_first_at
-        if not any(one.regions for one in lesson.material):
+        count, least = len(lesson.truth), self._tools.settings.train_first_at
+        if not any(lesson.truth):
             problem = next(iter(lesson.problems.values()), "")
             return "nothing to learn from yet" + (f": {problem}" if problem else "")
         if count < least and not self._course.asked:
@@ -73,28 +76,49 @@ class ScopeTraining:
     def _latest(self) -> ModelVersion | None:
         return next(iter(self._store.versions(self._key, self._scope.key)), None)
 
-    def _take_early(self, trained: Trained, lesson: Lesson, before: ModelVersion | None) -> None:
+    def _take_early(
+        self, trained: Trained, pictures: Pictures, before: ModelVersion | None
+    ) -> None:
         """A first model is better than none; one that answers already is not replaced by it."""
         if before is not None:
             return
-        verdict = judge(lesson.truth, trained.held_out, trained.old)
-        # It is not what these labels were trained to: a training that is cut off is done again.
-        row = self._row(trained, lesson, verdict, None, data="")
+        # Without the hash over the labels: a training that is cut off after this is done again.
+        verdict = self._verdict(trained, pictures, None)
+        row = self._row(trained, pictures, verdict, data="")
         self._tools.registry.add(trained, row)
         self._tools.registry.promote(self._key, self._scope.key, row.id)
         self._course.early()
 
-    def _take(self, trained: Trained, lesson: Lesson, before: ModelVersion | None) -> Outcome:
-        verdict = judge(lesson.truth, trained.held_out, trained.old)
-        parent = before or self._store.current(self._key).get(self._scope.key)
-        row = self._row(trained, lesson, verdict, parent, data=lesson.data)
+    def _take(
+        self, trained: Trained, lesson: Lesson, pictures: Pictures, before: ModelVersion | None
+    ) -> Outcome:
+        verdict = self._verdict(trained, pictures, before)
+        row = self._row(trained, pictures, verdict, data=lesson.data)
         self._tools.registry.add(trained, row)
         if verdict.promote:
             self._tools.registry.promote(self._key, self._scope.key, row.id)
         self._tools.registry.prune()
         if not verdict.promote:
             return Outcome(note=f"version {row.id} was not promoted: {verdict.why}")
-        return Outcome(promoted=True, first=self._first(trained))
+        return Outcome(first=self._first(trained))
+
+    def _verdict(
+        self, trained: Trained, pictures: Pictures, before: ModelVersion | None
+    ) -> Verdict:
+        truth = [one.regions for one in pictures.labelled]
+        return judge(
+            truth, trained.held_out, trained.old, later=self._later(pictures.labelled, before)
+        )
+
+    def _later(self, labelled: Sequence[Material], before: ModelVersion | None) -> set[int]:
+        """Which of them were labelled after the model before was made."""
+        if before is None:
+            return set()
+        try:
+            known = read_held_out(self._tools.registry.folder(before))
+        except (OSError, ValueError):
+            return set()
+        return {index for index, key in enumerate(keys(labelled)) if key not in known}
 
     def _first(self, trained: Trained) -> tuple[int, ...]:
         """Which tasks to answer first, the least certain one before all others."""
@@ -103,37 +127,32 @@ class ScopeTraining:
         return tuple(sorted(trained.certainty, key=trained.certainty.__getitem__))
 
     def _row(
-        self,
-        trained: Trained,
-        lesson: Lesson,
-        verdict: Verdict,
-        parent: ModelVersion | None,
-        *,
-        data: str,
+        self, trained: Trained, pictures: Pictures, verdict: Verdict, *, data: str
     ) -> ModelVersion:
+        parent = self._store.current(self._key).get(self._scope.key)
         return ModelVersion(
             id=trained.version,
             project_key=self._key,
             scope=self._scope.key,
             made_at=time.time(),
-            labels=len(lesson.material),
+            labels=len(pictures.labelled),
             data=data,
             why=verdict.why,
             quality=verdict.quality,
             baseline=verdict.baseline,
             f1=verdict.f1,
-            rival=self._rival(trained, lesson) if data else None,
-            parent=parent.id if parent else None,
+            rival=self._rival(trained, pictures),
+            parent=parent.id if parent and parent.id != trained.version else None,
             report=trained.report,
         )
 
-    def _rival(self, trained: Trained, lesson: Lesson) -> float | None:
+    def _rival(self, trained: Trained, pictures: Pictures) -> float | None:
         """What the pre-labeller would have shown for the images that were held out."""
         if self._tools.rival is None or self._scope.kind is ScopeKind.CLIP:
             return None
         truth = {
             one.task_id: one.regions
-            for one, found in zip(lesson.material, trained.held_out, strict=True)
+            for one, found in zip(pictures.labelled, trained.held_out, strict=True)
             if found is not None
         }
         tasks = [Task(one.id, one.data) for one in self._course.labelled if one.id in truth]

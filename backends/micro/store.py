@@ -213,10 +213,21 @@ class MicroStore:
     # Versions
 
     def add_version(self, version: ModelVersion) -> None:
-        """Keep what is known of a trained model; one that is there already stays as it is."""
+        """Keep what is known of a trained model.
+
+        Of one that is there already, trained to the same from other labels, what was measured is
+        renewed; its history stays.
+        """
+        values = version_values(version)
+        history = ("project_key", "scope", "id", "made_at", "parent", "promoted_at")
         with self._changing() as connection:
-            row = insert(connection, VERSIONS).values(**version_values(version))
-            connection.execute(row.on_conflict_do_nothing())
+            row = insert(connection, VERSIONS).values(**values)
+            connection.execute(
+                row.on_conflict_do_update(
+                    index_elements=["project_key", "scope", "id"],
+                    set_={name: values[name] for name in values if name not in history},
+                )
+            )
 
     def promote(
         self, project_key: str, scope: str, version_id: str, *, why: str | None = None

@@ -17,7 +17,8 @@ from starlette.exceptions import HTTPException
 from backends.errors import LabelpilotError
 from backends.sam.engine import LoadEngine, load_engine
 from backends.serving.auth import BasicAuth
-from backends.serving.protocol import protocol_router
+from backends.serving.pictures import pictures_router
+from backends.serving.protocol import Choose, protocol_router
 from backends.serving.services import Services, make_services
 from backends.serving.status import status_page
 from backends.settings import Settings
@@ -25,6 +26,13 @@ from backends.settings import Settings
 log = logging.getLogger(__name__)
 
 Next = Callable[[Request], Awaitable[Response]]
+
+# Backends that are served alone, too.
+OWN_PATHS: dict[str, Choose] = {
+    "sam": lambda services: services.sam,
+    "yolo": lambda services: services.yolo,
+    "micro": lambda services: services.micro,
+}
 
 
 def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
@@ -36,8 +44,7 @@ def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = app.state.services = make_services(settings, load)
-        services.engine.start()
-        services.jobs.start()
+        services.start()
         try:
             yield
         finally:
@@ -52,10 +59,8 @@ def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
         redoc_url=None,
     )
     app.include_router(protocol_router(lambda services: services.copilot), tags=["everything"])
-    app.include_router(protocol_router(lambda services: services.sam), prefix="/sam", tags=["sam"])
-    app.include_router(
-        protocol_router(lambda services: services.yolo), prefix="/yolo", tags=["yolo"]
-    )
+    for name, choose in OWN_PATHS.items():
+        app.include_router(protocol_router(choose), prefix=f"/{name}", tags=[name])
     app.add_exception_handler(LabelpilotError, _told)
     app.add_exception_handler(HTTPException, _http_error)
     app.middleware("http")(_note)
@@ -66,12 +71,14 @@ def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
             BasicAuth,
             user=user,
             password=password,
-            open_paths=frozenset({"/health", "/sam/health", "/yolo/health"}),
+            open_paths=frozenset({"/health", *(f"/{name}/health" for name in OWN_PATHS)}),
         )
     return app
 
 
 def _add_pages(app: FastAPI) -> None:
+    app.include_router(pictures_router())
+
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def status(request: Request) -> HTMLResponse:
         return HTMLResponse(status_page(_services(request)))

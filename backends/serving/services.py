@@ -19,10 +19,13 @@ from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.media import MediaStore
 from backends.label_studio.projects import ProjectBook
 from backends.micro.model import MicroBackend
+from backends.micro.store import MicroStore
 from backends.sam.embeddings import EmbeddingCache
 from backends.sam.engine import EngineSlot, LoadEngine, load_engine
 from backends.sam.model import NextTasks, SamBackend
 from backends.serving.journal import Journal, Told
+from backends.serving.learning import learning_gauges
+from backends.serving.pictures import Pictures
 from backends.serving.work import Lane
 from backends.settings import Settings
 from backends.yolo.model import YoloBackend
@@ -51,6 +54,7 @@ class Services:
     told: Told
     clicks: Lane
     bulk: Lane
+    pictures: Pictures
 
     @property
     def backends(self) -> tuple[Backend, ...]:
@@ -86,6 +90,7 @@ class Services:
         self.sam.close()
         self.clicks.close()
         self.bulk.close()
+        self.pictures.close()
         self.images.close()
         self.studios.close()
         self.projects.close()
@@ -153,7 +158,7 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
     clicks = Lane("click", threads=settings.workers, queue_length=settings.queue_length)
     bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length)
 
-    journal = Journal(lambda: _gauges(embeddings, engine, clicks, bulk, jobs))
+    journal = Journal(lambda: _gauges(embeddings, engine, clicks, bulk, jobs, micro.store))
     logging.getLogger().addHandler(journal)
     return Services(
         settings=settings,
@@ -171,11 +176,17 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         told=Told(),
         clicks=clicks,
         bulk=bulk,
+        pictures=Pictures(micro.store, images, studios, projects),
     )
 
 
 def _gauges(
-    embeddings: EmbeddingCache, engine: EngineSlot, clicks: Lane, bulk: Lane, jobs: Jobs
+    embeddings: EmbeddingCache,
+    engine: EngineSlot,
+    clicks: Lane,
+    bulk: Lane,
+    jobs: Jobs,
+    models: MicroStore,
 ) -> dict[str, float]:
     use, open_jobs = embeddings.use(), [job for job in jobs.recent_jobs() if job.open]
     return {
@@ -187,6 +198,7 @@ def _gauges(
         "model_loaded": float(engine.now() is not None),
         "jobs_open": len(open_jobs),
         "job_tasks_left": sum(job.total - job.finished for job in open_jobs),
+        **learning_gauges(models, jobs),
     }
 
 
