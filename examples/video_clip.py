@@ -136,12 +136,11 @@ def play(name: str, clip: Sequence[Example], *, labels: int, budget: Budget, see
     asked = [frame for frame in range(len(clip)) if frame not in truth.known]
     by_frame = [[one for one in found if one.score >= MIN_SCORE] for found in remembering.found]
     there = [clip[frame].regions for frame in asked]
-    keys = len({key.frame for track in drawn for key in track.key_frames})
     return Played(
         clip=name,
         frames=len(clip),
-        key_frames=keys,
-        per_hundred=round(100 * keys / len(clip), 2),
+        key_frames=truth.key_frames,
+        per_hundred=round(100 * truth.key_frames / len(clip), 2),
         winner=model.report.winner,
         train_s=round(train_s, 1),
         track_s=round(track_s, 1),

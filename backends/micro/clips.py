@@ -33,12 +33,14 @@ _STILL = 0.5
 class ClipTruth:
     """What is known of decoded frames, the first being 0; () where nothing is to be seen.
 
-    `frames` are those to learn from, `known` those that need no model, `problems` a line for people
-    about each thing in the annotations that was left out. Both are empty where nobody labelled.
+    `frames` are those to learn from, `known` those that need no model; both are empty where nobody
+    labelled. `key_frames` is how many frames people drew in, `problems` a line for people about
+    each thing in the annotations that was left out.
     """
 
     frames: Mapping[int, Regions]
     known: Mapping[int, Regions]
+    key_frames: int
     problems: tuple[str, ...] = ()
 
 
@@ -73,6 +75,7 @@ def clip_examples(
     return ClipTruth(
         {frame: drawn[frame] for frame in examples},
         {frame: regions for frame, regions in drawn.items() if frame in sure},
+        len(keyed),
         truth.problems,
     )
 

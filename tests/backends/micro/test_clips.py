@@ -53,7 +53,7 @@ def test_key_frames_are_examples():
         3: [("car", 0)], 100: [("car", 50)], 200: [("car", 90)],
     }  # fmt: skip
     assert truth.known == truth.frames
-    assert truth.problems == ()
+    assert (truth.key_frames, truth.problems) == (3, ())
 
 
 def test_every_track_is_in_each_frame_where_it_is_on():
@@ -160,7 +160,7 @@ def raw(drawn):
 @pytest.mark.parametrize("annotations", [[], [{"id": 1, "result": []}], None])
 def test_nothing_drawn_is_nothing_to_learn_from(annotations):
     truth = clip_examples(annotations, CONFIG, VIDEO, medium=CONFIG.media[0], data={})
-    assert (truth.frames, truth.known) == ({}, {})
+    assert (truth.frames, truth.known, truth.key_frames) == ({}, {}, 0)
 
 
 def test_what_is_left_out_is_told():
