@@ -10,6 +10,8 @@ from backends.errors import LabelpilotError
 from backends.interface import Project
 from backends.jobs.tables import JobState
 from backends.label_studio.config import describe_mapping
+from backends.serving import curve
+from backends.serving.learning import learning
 from backends.serving.services import Services, parsed
 
 PAGE = Environment(
@@ -41,6 +43,7 @@ class JobRow:
 
 def status_page(services: Services) -> str:
     """The page as HTML."""
+    known = services.projects.all()
     return PAGE.render(
         settings=services.settings,
         engine=services.engine.now(),
@@ -48,10 +51,10 @@ def status_page(services: Services) -> str:
         use=services.embeddings.use(),
         clicks=services.clicks,
         bulk=services.bulk,
-        projects=[
-            _project(services, one.key, one.host, one.label_config)
-            for one in services.projects.all()
-        ],
+        projects=[_project(services, one.key, one.host, one.label_config) for one in known],
+        learning=learning(services.settings, services.micro.store, services.jobs, known),
+        width=curve.WIDTH,
+        height=curve.HEIGHT,
         jobs=[_job(services, job) for job in services.jobs.recent_jobs(JOBS_SHOWN)],
         requests=services.journal.requests(),
         problems=services.journal.problems(),
