@@ -139,11 +139,14 @@ def _add_first(connection: sa.Connection, job: tuple[str, str, str], first: Sequ
                 )
                 .values(place)
             ).rowcount
-            added += connection.execute(
-                insert(connection, TASKS)
-                .values(**key, job_id=job_id, **place)
-                .on_conflict_do_nothing()
-            ).rowcount
+            added += len(
+                connection.execute(
+                    insert(connection, TASKS)
+                    .values(**key, job_id=job_id, **place)
+                    .on_conflict_do_nothing()
+                    .returning(TASKS.c.task_id)
+                ).all()
+            )
         if moved or added:
             add_turn(connection, job_id, TurnKind.FIRST, turn_id)
             connection.execute(

@@ -44,8 +44,9 @@ class TrainingStore:
                     turn_id=turn_id,
                 )
                 .on_conflict_do_nothing()
-            )
-            if not taken.rowcount:
+                .returning(TASKS.c.job_id)
+            ).first()
+            if taken is None:
                 return False
             connection.execute(
                 sa.insert(JOBS).values(

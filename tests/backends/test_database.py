@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -34,12 +35,15 @@ def test_tables_are_made_by_many_at_once(tmp_path: Path) -> None:
 
 def test_columns_of_a_later_release_are_added_by_many_at_once(tmp_path: Path) -> None:
     before, after = sa.MetaData(), sa.MetaData()
-    old = [sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.Text)]
-    sa.Table("things", before, *old)
+
+    def old() -> list[sa.Column[Any]]:
+        return [sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.Text)]
+
+    sa.Table("things", before, *old())
     things = sa.Table(
         "things",
         after,
-        *(column._copy() for column in old),
+        *old(),
         sa.Column("kind", sa.String(16), nullable=False, server_default="plain"),
         sa.Column("place", sa.Integer, nullable=False, server_default="0"),
     )

@@ -1,7 +1,8 @@
 """A pre-labeller that boxes every task, and a worker process with it for tests to kill.
 
 Run as a program, it works on the jobs of the settings in its environment until it is ended;
-LABELPILOT_TEST_TASK_S says how long it takes over a task. It begins when as many workers as
+LABELPILOT_TEST_TASK_S says how long it takes over a task, LABELPILOT_TEST_LEARN_S over a training,
+without which it does none. It begins when as many workers as
 LABELPILOT_TEST_WORKERS have a task in hand, which meet in a folder of its data.
 """
 
@@ -90,6 +91,33 @@ class BoxLabeller:
         return Labelled(task, Prediction((placed,), 0.9, version, 100, 100))
 
 
+@dataclass
+class Diarist:
+    """A learner that writes "begun" and "done" into a file of the folder, which it keeps."""
+
+    folder: Path
+    takes_s: float = 0.0
+
+    def learn(
+        self, project_key: str, *, go_on: Callable[[], None], tell: Callable[[str], None]
+    ) -> None:
+        self._write("begun")
+        until = time.monotonic() + self.takes_s
+        while time.monotonic() < until:
+            go_on()
+            time.sleep(0.02)
+        self._write("done")
+
+    def diary(self) -> list[str]:
+        """What was written so far, by all processes."""
+        path = self.folder / "diary"
+        return path.read_text().split() if path.exists() else []
+
+    def _write(self, word: str) -> None:
+        with (self.folder / "diary").open("a") as file:
+            file.write(word + "\n")
+
+
 @contextmanager
 def jobs_of(
     settings: Settings,
@@ -133,7 +161,9 @@ def main() -> None:
             settings.data_path / "meeting", int(os.environ.get("LABELPILOT_TEST_WORKERS", "1"))
         ),
     )
-    with jobs_of(settings, labeller) as jobs:
+    learn_s = os.environ.get("LABELPILOT_TEST_LEARN_S")
+    learner = None if learn_s is None else Diarist(settings.data_path, takes_s=float(learn_s))
+    with jobs_of(settings, labeller, learner=learner) as jobs:
         jobs.start()
         ended.wait()
     print(len(labeller.labelled))

@@ -16,10 +16,16 @@ from tests.label_studio_server import ROOT
 
 @contextmanager
 def worker_process(
-    settings: Settings, data: Path | None = None, *, task_s: float = 0.01, of: int = 1
+    settings: Settings,
+    data: Path | None = None,
+    *,
+    task_s: float = 0.01,
+    of: int = 1,
+    learn_s: float | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker that takes `task_s` over a task, and begins when all `of` workers have one.
 
+    It takes `learn_s` over a training, None: it does none.
     It tells how many it did at its end, and nothing else.
     """
     token, url = settings.label_studio_api_key, settings.database_url
@@ -31,6 +37,8 @@ def worker_process(
         "LABELPILOT_TEST_WORKERS": str(of),
         "PYTHONPATH": str(ROOT),
     }
+    if learn_s is not None:
+        variables["LABELPILOT_TEST_LEARN_S"] = str(learn_s)
     if url is not None:
         variables["LABELPILOT_DATABASE_URL"] = url.get_secret_value()
     with tempfile.TemporaryFile() as log:
