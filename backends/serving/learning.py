@@ -193,7 +193,7 @@ def _project(
         more_curves=curves[CURVES_SHOWN : CURVES_SHOWN + MORE_CURVES_SHOWN],
         accepted=_accepted(accepted),
         spared=_duration(accepted.seconds),
-        pictures=[_picture(one, key, host, current) for one in store.shown(key)],
+        pictures=[_picture(one, key, host, current) for one in store.captions(key)],
     )
 
 
