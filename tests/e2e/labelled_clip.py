@@ -45,7 +45,8 @@ def camera_clip(folder: Path, frames: int) -> list[Frame]:
 
 def read_clip(folder: Path, *, step: int) -> list[Frame]:
     """Every `step`th frame of `frames/` and `boxes.csv`; the box ends where the frame does."""
-    rows = list(csv.DictReader((folder / "boxes.csv").open()))[::step]
+    with (folder / "boxes.csv").open() as file:
+        rows = list(csv.DictReader(file))[::step]
     return [_frame(folder / "frames" / row["file"], row) for row in rows]
 
 

@@ -92,9 +92,7 @@ def test_after_five_submits_the_next_task_opens_with_the_right_box(
         assert editor.errors == []
 
 
-DRAWN = """() => Htx.annotationStore.selected.regionStore.regions.map(r => ({
-  ...r.serialize(), original_width: r.object.naturalWidth, original_height: r.object.naturalHeight
-}))"""
+DRAWN = "() => JSON.parse(JSON.stringify(Htx.annotationStore.selected.serializeAnnotation()))"
 
 
 def settled(project: ClipProject, *, whatever: str) -> str:

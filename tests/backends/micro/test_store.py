@@ -152,13 +152,23 @@ class TestVersions:
         store.drop_scope_pointer(KEY, "label a")
         assert list(store.current(KEY)) == ["label b"]
 
-    def test_a_version_that_is_there_stays_as_it_is(self, store: MicroStore) -> None:
+    def test_of_a_version_that_is_there_measures_are_renewed_but_not_its_history(
+        self, store: MicroStore
+    ) -> None:
         first = trained("abc123abc123")
         store.add_version(first)
         store.promote(KEY, "project", first.id)
-        store.add_version(replace(first, why="again", labels=9))
-        found = store.versions(KEY)[0]
-        assert found == replace(first, is_current=True, promoted_at=found.promoted_at)
+        again = replace(first, why="again", labels=9, made_at=first.made_at + 1, parent="else")
+        store.add_version(again)
+        (found,) = store.versions(KEY)
+        assert found.promoted_at is not None
+        assert found == replace(
+            again,
+            made_at=first.made_at,
+            parent=first.parent,
+            is_current=True,
+            promoted_at=found.promoted_at,
+        )
 
     def test_found_by_the_beginning_of_its_id(self, store: MicroStore) -> None:
         for version_id in ("abc123abc123", "abd000000000", "a_c000000000"):
