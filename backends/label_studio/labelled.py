@@ -129,9 +129,9 @@ def _fetched(task: Any) -> Fetched:
     )
     wanted = {one.get("parent_prediction") for one in annotations}
     parents = {
-        one.id: StoredPrediction(one.model_version or "", one.result or [])
-        for one in task.predictions or []
-        if one.id in wanted
+        one["id"]: StoredPrediction(one.get("model_version") or "", one.get("result") or [])
+        for one in (_predictions(task) if any(wanted) else ())
+        if one["id"] in wanted
     }
     data = dict(task.data or {})
     return Fetched(LabelledTask(int(task.id), _moment(task.updated_at), data, annotations), parents)
@@ -139,8 +139,8 @@ def _fetched(task: Any) -> Fetched:
 
 def _weight(task: Any) -> int:
     """About how many bytes a task's annotations and predictions came in."""
-    results = [one.get("result") or [] for one in task.annotations or []]
-    results += [one.result or [] for one in task.predictions or []]
+    either = [*(task.annotations or []), *_predictions(task)]
+    results = [one.get("result") or [] for one in either]
     values = [item.get("value") for result in results for item in result if isinstance(item, dict)]
     return sum(
         300 + 4 * len(value.get("rle") or ()) + len(value.get("imageDataURL") or ())
@@ -175,8 +175,14 @@ def _page(
         )
 
 
-def _moment(value: datetime | str | None) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
+def _moment(value: datetime | str) -> str:
+    """In one spelling: the SDK's type of a task, and of its fields, depends on what they hold."""
+    return (datetime.fromisoformat(value) if isinstance(value, str) else value).isoformat()
+
+
+def _predictions(task: Any) -> list[Json]:
+    found = task.predictions or []
+    return [one if isinstance(one, dict) else one.model_dump() for one in found]
 
 
 def _item(column: str, operator: str, kind: str, value: object) -> Json:
