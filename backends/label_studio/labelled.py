@@ -69,8 +69,9 @@ def changed_labels(
 ) -> dict[int, str]:
     """When each task with annotations changed, by its id: all of them, or those after `since`.
 
-    An annotation that is made, changed or deleted changes its task; a prediction does not. A task
-    whose annotations are all skipped has none. `go_on` raises to stop. Errors: `LabelStudioError`.
+    An annotation that is made, changed or deleted changes its task, and so does a prediction that
+    is deleted; an import of predictions does not. A task whose annotations are all skipped has
+    none. `go_on` raises to stop. Errors: `LabelStudioError`.
     """
     always = [_HAS_ANNOTATIONS]
     if since is not None:

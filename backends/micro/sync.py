@@ -98,5 +98,5 @@ def _acceptance(fetched: Fetched) -> Acceptance | None:
     for one in fetched.task.annotations:
         parent = fetched.parents.get(one.get("parent_prediction") or 0)
         if parent is not None and _OURS.fullmatch(parent.version):
-            of_each.append(accepted(parent.result, one["result"]))
+            of_each.append(accepted(parent.result, one.get("result")))
     return together(of_each) if of_each else None
