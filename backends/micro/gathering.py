@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from backends.errors import LabelStudioError, MediaError
-from backends.interface import ImageFile, LabelledTask, Medium, Task, VideoFile
+from backends.interface import ImageFile, LabelConfig, LabelledTask, Medium, Task, VideoFile
 from backends.label_studio.annotations import first_image
 from backends.micro.clips import ClipTruth, clip_examples
 from backends.micro.course import Course, Tools
@@ -51,9 +51,7 @@ def gather(tools: Tools, course: Course, scope: Scope) -> Lesson:
     """What a scope's labels teach. Errors: `LabelStudioError`."""
     if scope.kind is not ScopeKind.CLIP:
         return _of_images(tools, course, scope)
-    config = course.project.config
-    names = {control.to_name for control in video_controls(config)}
-    medium = next(one for one in config.media if one.name in names)
+    medium = clip_medium(course.project.config)
     (task,) = (one for one in course.labelled if covers(scope, one))
     try:
         return _of_clip(tools, course, task, medium)
@@ -61,6 +59,12 @@ def gather(tools: Tools, course: Course, scope: Scope) -> Lesson:
         raise
     except MediaError as error:
         return Lesson((), "", lambda _: Pictures(), {task.id: str(error)})
+
+
+def clip_medium(config: LabelConfig) -> Medium:
+    """The `<Video>` that models of clips learn; there has to be one."""
+    names = {control.to_name for control in video_controls(config)}
+    return next(one for one in config.media if one.name in names)
 
 
 def _of_images(tools: Tools, course: Course, scope: Scope) -> Lesson:

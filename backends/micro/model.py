@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from backends.errors import LabelpilotError, LabelStudioRefused, ModelMissing
 from backends.interface import (
@@ -22,6 +23,7 @@ from backends.interface import (
     Project,
     Task,
     TaskProgress,
+    VideoFile,
     VideoSource,
 )
 from backends.jobs.answering import answer_in_time
@@ -29,8 +31,10 @@ from backends.label_studio.client import LabelStudios
 from backends.label_studio.projects import ProjectBook
 from backends.label_studio.sampling import align
 from backends.label_studio.tasks import read_project
+from backends.micro.clips import clip_examples
 from backends.micro.course import Tools
 from backends.micro.doubtful import Doubtful
+from backends.micro.gathering import clip_medium
 from backends.micro.keeper import Keeper
 from backends.micro.labeller import Labeller, Work
 from backends.micro.learning import Learner
@@ -41,6 +45,7 @@ from backends.micro.shelf import ModelShelf
 from backends.micro.store import MicroStore
 from backends.micro.versions import FAMILY, UNTRAINED, is_ours, is_stored, project_version
 from backends.settings import Settings
+from micro_models.regions import Region
 
 log = logging.getLogger(__name__)
 
@@ -254,12 +259,25 @@ class MicroBackend:
             if (scope := scope_of(project.config, key)) is not None
         }
         doubtful = self._doubtful.of(project.key, version)
-        work = Work(project, version, models)
+        work = Work(project, version, models, known=partial(self._known, project))
         try:
             yield from self._labeller.label(work, tasks, progress=progress, shown=doubtful.add)
         finally:
             if news := doubtful.news():
                 self.store.put_shown(project.key, version, news)
+
+    def _known(
+        self, project: Project, task: Task, video: VideoFile
+    ) -> Mapping[int, tuple[Region, ...]]:
+        """By frame what people drew in a task's video."""
+        found = self.store.labelled(project.key, task_id=task.id) if task.id is not None else []
+        if not found:
+            return {}
+        annotations = [dict(one) for one in found[0].annotations]
+        truth = clip_examples(
+            annotations, project.config, video, medium=clip_medium(project.config), data=task.data
+        )
+        return truth.known
 
     def _models(self, project: Project) -> Mapping[str, ModelVersion]:
         """The current models by scope, as they were read a moment ago."""

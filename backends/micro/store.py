@@ -146,9 +146,11 @@ class MicroStore:
 
     # Labelled tasks
 
-    def labelled(self, key: str) -> list[LabelledTask]:
-        """All labelled tasks of a project with their annotations, in id order."""
+    def labelled(self, key: str, *, task_id: int | None = None) -> list[LabelledTask]:
+        """The labelled tasks of a project with their annotations, in id order; or just one."""
         query = sa.select(LABELLED).where(LABELLED.c.project_key == key)
+        if task_id is not None:
+            query = query.where(LABELLED.c.task_id == task_id)
         with self._reading() as connection:
             rows = connection.execute(query.order_by(LABELLED.c.task_id))
             return [labelled_task(row) for row in rows]
