@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from backends.errors import BadRequest
 from backends.jobs.jobs import Jobs
-from backends.jobs.tables import JobState, PrelabelOptions, State
+from backends.jobs.tables import JobKind, JobState, PrelabelOptions, State
 from backends.label_studio.tasks import TaskFilter, read_project, view_filter
 from backends.serving.services import check_state, make_services
 from backends.settings import Settings
@@ -104,7 +104,11 @@ def run_worker(settings: Settings, console: Console) -> None:
         jobs = services.jobs
         jobs.start()
         console.print("waiting for work; Ctrl-C ends", highlight=False)
-        watch(console, lambda: [job for job in jobs.recent_jobs() if job.open], ended.wait)
+
+        def states() -> list[JobState]:
+            return [job for job in (*jobs.recent_jobs(), *jobs.recent_trainings()) if job.open]
+
+        watch(console, states, ended.wait)
         console.print("finishing the batch in hand", highlight=False)
 
 
@@ -130,7 +134,7 @@ def watch(
                     bars[job.id] = progress.add_task("", total=None, pace="")
                 progress.update(
                     bars[job.id],
-                    description=f"project {job.project_id}",
+                    description=_title(job),
                     total=job.total or None,
                     completed=job.finished,
                     pace=pace(job),
@@ -140,12 +144,15 @@ def watch(
             if not console.is_terminal and time.monotonic() - line_at > _LINE_EVERY_S:
                 line_at = time.monotonic()
                 for job in seen:
-                    console.print(
-                        f"project {job.project_id}: {job.finished} of {job.total}, {pace(job)}",
-                        highlight=False,
-                    )
+                    done = f"{job.finished} of {job.total}" if job.total else str(job.state)
+                    console.print(f"{_title(job)}: {done}, {pace(job)}", highlight=False)
             if ended(_LOOK_EVERY_S):
                 return
+
+
+def _title(job: JobState) -> str:
+    what = {JobKind.TRAIN: " trains", JobKind.REFRESH: " is refreshed"}.get(job.kind, "")
+    return f"project {job.project_id}{what}"
 
 
 def pace(job: JobState) -> str:
