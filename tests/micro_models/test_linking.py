@@ -67,6 +67,12 @@ def test_a_jump_is_no_movement() -> None:
     assert spans(one) == [(0, 19), (20, 39)]
 
 
+def test_a_fast_object_is_one_object() -> None:
+    found = [[car(60 * abs(n % 20 - 10), 0.8), car(300, 0.2)] for n in range(60)]
+    (one,) = linked(found)
+    assert spans(one) == [(0, 59)]
+
+
 def test_of_two_things_the_one_that_is_told_to_be_alone_is_the_surer() -> None:
     found = [[car(n, 0.8), car(200, 0.6)] for n in range(30)]
     (one,) = linked(found)
