@@ -233,7 +233,7 @@ def prelabel(
     ] = False,
     replace: Annotated[
         bool,
-        typer.Option("--replace", help="Delete predictions of earlier versions of this backend."),
+        typer.Option("--replace", help="Put new predictions in the place of earlier versions."),
     ] = False,
     limit: Annotated[int | None, typer.Option(help="At most so many tasks.", min=1)] = None,
     restart: Annotated[
