@@ -1,0 +1,124 @@
+"""Which model answers: by tables, and by real trainings on good labels and on spoiled ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backends.micro.exchange import Material, keys, write_held_out
+from backends.micro.predecessor import old_answers
+from backends.micro.promotion import Verdict, judge
+from micro_models import Budget, Example, MicroModel, fit
+from micro_models.regions import Box, Region
+from micro_models.trainers.forest import ForestTrainer
+from tests.backends.micro.scenes import all_drawn, misplaced, swapped
+
+CAR = (Region("car", Box(0, 0, 20, 20), 0.9),)
+SHY = (Region("car", Box(0, 0, 20, 20), 0.3),)
+AWAY = (Region("car", Box(50, 50, 70, 70), 0.9),)
+NONE = ()
+
+
+@pytest.mark.parametrize(
+    ("new", "before", "later", "promote", "why"),
+    [
+        ([CAR] * 6, [], [], True, "nothing to compare"),
+        ([NONE] * 6, [], [], True, "nothing to compare"),
+        ([None] * 6, [], [], True, "no labelled image"),
+        ([None] * 6, [CAR] * 6, [], False, "the model before stays"),
+        ([CAR] * 3 + [None] * 3, [None] * 3 + [CAR] * 3, [], True, "no image to compare"),
+        ([CAR] * 6, [CAR] * 6, [], True, "at least as good: 1.00 against 1.00"),
+        ([NONE] * 6, [NONE] * 6, [], True, "at least as good: 0.00 against 0.00"),
+        ([CAR] * 6, [NONE] * 6, [], True, "at least as good"),
+        ([NONE] * 6, [CAR] * 6, [], False, "not as good: 0.00 against 1.00"),
+        ([CAR] * 5 + [NONE], [CAR] * 6, [], False, "not as good"),
+        ([*[CAR] * 37, *[NONE] * 3], [NONE, NONE, *[CAR] * 38], [], True, "within chance"),
+        ([*[CAR] * 38, *[NONE] * 2], [CAR] * 40, [], False, "not as good"),
+        ([CAR] * 37 + [AWAY] * 3, [CAR] * 40, [], False, "not as good"),
+        # Better on what came later only, and by that on all.
+        ([NONE] * 3 + [CAR] * 7, [CAR] * 3 + [NONE] * 7, range(3, 10), False, "labelled earlier"),
+        ([CAR] * 9 + [NONE], [CAR] * 10, range(10, 20), False, "not as good"),
+        ([*[CAR] * 9, NONE, *[CAR] * 9], [*[CAR] * 10, *[NONE] * 9], range(10, 19), True, "least"),
+        ([*[CAR] * 9, NONE, *[CAR] * 9], [CAR] * 19, range(10, 19), False, "not as good"),
+        ([*[CAR] * 7, *[NONE] * 3, *[CAR] * 9], [*[CAR] * 10, *[NONE] * 9], range(10, 19), False,
+         "labelled earlier"),
+    ],
+)  # fmt: skip
+def test_decisions(new, before, later, promote, why) -> None:
+    verdict = judge([CAR] * len(new), new, before, later=later)
+    assert (verdict.promote, why in verdict.why) == (promote, True), verdict
+
+
+def test_figures_are_of_the_images_that_both_were_held_out_from() -> None:
+    new, old = [CAR, CAR, NONE, NONE], [CAR, NONE, None, CAR]
+    verdict = judge([CAR] * 4, new, old)
+    assert verdict.quality == pytest.approx(2 / 3, abs=0.01)
+    assert verdict.baseline == pytest.approx(2 / 3, abs=0.01)
+    assert verdict.f1 == pytest.approx(0.8)
+
+
+def test_f1_counts_what_is_shown() -> None:
+    verdict = judge([CAR, CAR], [SHY, CAR])
+    assert verdict.quality == 1.0
+    assert verdict.f1 == pytest.approx(2 / 3)
+
+
+def test_an_empty_picture_with_a_false_alarm_counts_against_a_model() -> None:
+    truth = [*[CAR] * 4, *[NONE] * 4]
+    verdict = judge(truth, [*[CAR] * 4, *[AWAY] * 4], [*[CAR] * 4, *[NONE] * 4])
+    assert not verdict.promote
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Material, ...]:
+    return all_drawn(tmp_path_factory.mktemp("drawn"), 14)
+
+
+@pytest.fixture(scope="module")
+def old(material: tuple[Material, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("old") / "model"
+    model = trained(material[:6], seed=1)
+    model.save(folder)
+    write_held_out(folder, dict(zip(keys(material[:6]), model.held_out, strict=True)))
+    return folder
+
+
+class TestRealTrainings:
+    """Six good labels make a model; then come eight more."""
+
+    def test_more_good_labels_are_promoted(self, material: Sequence[Material], old: Path) -> None:
+        verdict = verdict_on(material, old)
+        assert verdict.promote, verdict
+        assert verdict.quality is not None
+        assert verdict.quality > 0.9
+
+    @pytest.mark.parametrize("spoil", ["misplaced", "swapped"])
+    def test_spoiled_labels_are_not(
+        self, material: Sequence[Material], old: Path, spoil: str
+    ) -> None:
+        rng = np.random.default_rng(0)
+        more = [
+            misplaced(one, rng) if spoil == "misplaced" else swapped(one) for one in material[6:]
+        ]
+        verdict = verdict_on([*material[:6], *more], old)
+        assert not verdict.promote, verdict
+        assert "labels that came since" in verdict.why
+
+
+def trained(material: Sequence[Material], *, seed: int) -> MicroModel:
+    return fit(
+        [Example(one.picture, one.regions) for one in material],
+        budget=Budget(steps=60),
+        seed=seed,
+        trainers=[ForestTrainer()],
+    )
+
+
+def verdict_on(material: Sequence[Material], old: Path) -> Verdict:
+    new = trained(material, seed=2)
+    answers, later = old_answers(old, material, new.held_out, seed=0, until=float("inf"))
+    assert later == tuple(range(6, 14))
+    return judge([one.regions for one in material], new.held_out, answers, later=later)
