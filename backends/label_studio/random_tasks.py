@@ -25,14 +25,14 @@ def random_unlabelled(
     *,
     limit: int,
     rng: np.random.Generator,
-    field: tuple[str, str] | None = None,
+    field: tuple[str, str | float] | None = None,
     go_on: Callable[[], None],
 ) -> list[Task]:
     """Up to `limit` tasks without annotations in id order, from all over the project.
 
-    `field`: only those whose data has that value, as text, under that key. All of them where there
-    are no more. A few requests, however many tasks there are. `go_on` is called before each.
-    Errors: `LabelStudioError`.
+    `field`: only those whose data has that value under that key; a number is not its text. All of
+    them where there are no more. A few requests, however many tasks there are. `go_on` is called
+    before each. Errors: `LabelStudioError`.
     """
     wanted = [_item("total_annotations", "equal", "Number", 0)]
     if field is not None:

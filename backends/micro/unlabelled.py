@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +39,28 @@ def pool(
     """
     if limit <= 0 or scope.kind is ScopeKind.CLIP:
         return []
-    found = random_unlabelled(
-        client,
-        project.id,
-        limit=limit,
-        rng=rng,
-        field=(scope.field, scope.value) if scope.kind is ScopeKind.FIELD else None,
-        go_on=go_on,
-    )
-    return [task for task in found if covers(scope, task) and task.id not in known_ids]
+    for field in _fields(scope):
+        found = random_unlabelled(
+            client, project.id, limit=limit, rng=rng, field=field, go_on=go_on
+        )
+        fit = [task for task in found if covers(scope, task) and task.id not in known_ids]
+        if fit:
+            return fit
+    return []
+
+
+def _fields(scope: Scope) -> list[tuple[str, str | float] | None]:
+    """How Label Studio may have the field that all tasks of a scope share."""
+    if scope.kind is not ScopeKind.FIELD:
+        return [None]
+    values: list[str | float] = [scope.value]
+    if scope.value in ("True", "False"):
+        values.append(scope.value.lower())
+    with suppress(ValueError):
+        number = float(scope.value)
+        typed = int(number) if scope.value.lstrip("-").isdecimal() else number
+        values += [typed] if str(typed) == scope.value and math.isfinite(number) else []
+    return [(scope.field, value) for value in values]
 
 
 def located(
