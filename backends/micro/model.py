@@ -40,6 +40,7 @@ from backends.micro.labeller import Labeller, Work
 from backends.micro.learning import Learner
 from backends.micro.nouns import ModelVersion, ScopeKind
 from backends.micro.registry import Registry
+from backends.micro.rivalry import has_earned
 from backends.micro.scopes import check, fills, scope_of
 from backends.micro.shelf import ModelShelf
 from backends.micro.store import MicroStore
@@ -131,7 +132,7 @@ class MicroBackend:
     def serving_version(self, project: Project) -> str | None:
         """Its version where a model has earned its place: it is no worse than the pre-labeller."""
         models = self._models(project)
-        if not models or not _has_earned(list(models.values())):
+        if not models or not has_earned(list(models.values())):
             return None
         return self.version(project)
 
@@ -303,11 +304,3 @@ class MicroBackend:
         known = [key for key in new if self._projects.get(key) is not None]
         if known:
             self.store.note_event(known, submissions=0)
-
-
-def _has_earned(models: Sequence[ModelVersion]) -> bool:
-    """Whether the models found at least what the pre-labeller did, where both were measured."""
-    measured = [(one.f1, one.rival) for one in models if one.f1 is not None]
-    ours = [f1 for f1, rival in measured if rival is not None]
-    theirs = [rival for _, rival in measured if rival is not None]
-    return sum(ours) >= sum(theirs)

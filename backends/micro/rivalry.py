@@ -9,6 +9,7 @@ from backends.errors import LabelpilotError, ModelMissing
 from backends.interface import Prelabeller, Project, Task
 from backends.label_studio.annotations import read_annotation
 from backends.label_studio.results import encode_prediction
+from backends.micro.nouns import ModelVersion
 from backends.micro.versions import is_ours
 from micro_models.evaluation.counting import count
 from micro_models.regions import Region
@@ -19,6 +20,14 @@ log = logging.getLogger(__name__)
 _MOST = 50
 
 Regions = Sequence[Region]
+
+
+def has_earned(models: Sequence[ModelVersion]) -> bool:
+    """Whether the models found at least what the pre-labeller did, where both were measured."""
+    measured = [(one.f1, one.rival) for one in models if one.f1 is not None]
+    ours = [f1 for f1, rival in measured if rival is not None]
+    theirs = [rival for _, rival in measured if rival is not None]
+    return sum(ours) >= sum(theirs)
 
 
 def rival_f1(

@@ -12,6 +12,7 @@ from backends.jobs.tables import JobState, State
 from backends.label_studio.projects import KnownProject
 from backends.micro.acceptance import SECONDS
 from backends.micro.nouns import Acceptance, ModelVersion, Shown, Standing, Step
+from backends.micro.rivalry import has_earned
 from backends.micro.store import MicroStore
 from backends.serving.curve import Curve, curve
 from backends.serving.drawing import color_of
@@ -91,8 +92,8 @@ class PictureRow:
 class ProjectLearning:
     """All about one project's learning.
 
-    `starts` says when training begins, `note` what it waits for; `more` counts versions that are
-    not listed.
+    `starts` says when training begins, `answers` who labels tasks, `note` what it waits for; `more`
+    counts versions that are not listed.
     """
 
     id: str
@@ -100,6 +101,7 @@ class ProjectLearning:
     host: str
     labels: str
     starts: str
+    answers: str
     note: str
     failure: str
     training: TrainingRow | None
@@ -183,6 +185,7 @@ def _project(
         host=host,
         labels=_count(standing.labels),
         starts="" if current else _starts(settings, standing),
+        answers=_answers([one for one in versions if one.is_current]),
         note=standing.note or _waits(settings, standing, is_training=training is not None),
         failure=standing.failure or _fault(job),
         training=training,
@@ -218,6 +221,14 @@ def _starts(settings: Settings, standing: Standing) -> str:
     if not at:
         return "training is switched off: LABELPILOT_TRAIN_FIRST_AT is 0"
     return f"training starts at {at}" if standing.labels < at else ""
+
+
+def _answers(models: Sequence[ModelVersion]) -> str:
+    if not models:
+        return ""
+    if has_earned(models):
+        return "micro-models label the tasks that are left"
+    return "YOLO labels the tasks that are left: it found more in what was held out (F1 below)"
 
 
 def _waits(settings: Settings, standing: Standing, *, is_training: bool) -> str:

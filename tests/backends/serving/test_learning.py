@@ -185,6 +185,24 @@ def test_versions_say_how_good_they_are_and_what_became_of_them(store, settings)
     assert "training starts" not in html
 
 
+@pytest.mark.parametrize(
+    ("f1", "rival", "words"),
+    [
+        (0.9, 0.4, "; micro-models label"),
+        (0.4, 0.9, "; YOLO labels"),
+        (0.4, None, "; micro-models label"),
+        (None, None, "; micro-models label"),
+    ],
+)
+def test_who_answers_is_told(store, settings, f1, rival, words):
+    seen(store, 9)
+    one = version(1, f1=f1, rival=rival)
+    store.add_version(one)
+    assert "label the tasks" not in page(store, settings)  # it was not promoted
+    store.promote(KEY, one.scope, one.id)
+    assert words in page(store, settings)
+
+
 def test_of_many_versions_the_newest_are_listed_and_the_rest_counted(store, settings, monkeypatch):
     monkeypatch.setattr(store, "versions", lambda _: [version(n) for n in range(200, 0, -1)])
     seen(store, 1000)
