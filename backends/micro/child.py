@@ -114,17 +114,23 @@ class _Work:
         some = [request.examples[n] for n in self._used]
         if not any(one.regions for one in some):
             raise _Failed(Failure.EMPTY)
-        kept_s = (2 if request.rival_folder else 1) * self._looking_s
-        left_s = self._began + request.budget_s - kept_s - time.monotonic()
         return fit(
             [Example(one.picture, one.regions) for one in some],
             unlabelled=[picture for _, picture in request.unlabelled],
-            budget=Budget(seconds=max(left_s, request.budget_s / 2)),
+            budget=Budget(steps=request.steps) if request.steps else Budget(seconds=self._left_s),
             seed=request.seed,
             trainers=default_trainers(device=_device(request.device)),
             told=lambda progress: self._tell({"progress": progress_to_json(progress)}),
             on_better=lambda model: self._leave(model, EARLY),
         )
+
+    @property
+    def _left_s(self) -> float:
+        """How long it may train: not as long where a first attempt failed, but long enough."""
+        request = self._request
+        kept_s = (2 if request.rival_folder else 1) * self._looking_s
+        left_s = self._began + request.budget_s - kept_s - time.monotonic()
+        return max(left_s, request.budget_s / 2)
 
     @property
     def _looking_s(self) -> float:

@@ -42,7 +42,8 @@ class Request:
     """What is to be trained; `unlabelled` are (task id, picture), best drawn at random.
 
     `rival_folder` holds the model that is to be replaced, whose answers are told too; `threshold`,
-    0..1, is the score from which on regions are shown.
+    0..1, is the score from which on regions are shown. With `steps` it trains so many, however long
+    they take, and makes the same model again.
     """
 
     examples: tuple[Material, ...]
@@ -52,6 +53,7 @@ class Request:
     device: str = "cpu"
     rival_folder: Path | None = None
     threshold: float = 0.5
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ def write_request(request: Request, path: Path) -> None:
         "device": request.device,
         "rival_folder": str(request.rival_folder) if request.rival_folder else None,
         "threshold": request.threshold,
+        "steps": request.steps,
     }
     write_json(path, stored)
 

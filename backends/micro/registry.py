@@ -235,7 +235,7 @@ def _slug(text: str) -> str:
     """A name for a folder, another one for each text.
 
     >>> _slug("label Größe/M")
-    'label-Gr-e-M-5e5f6f5c'
+    'label-Gr-e-M-13d50f1a'
     """
     plain = re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:_SLUG_LENGTH]
     return f"{plain or 'scope'}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -35,6 +35,7 @@ def test_a_request_comes_back(tmp_path: Path) -> None:
         device="auto",
         rival_folder=tmp_path / "old",
         threshold=0.3,
+        steps=7,
     )
     write_request(request, tmp_path / "request.json")
     assert read_request(tmp_path / "request.json") == request
