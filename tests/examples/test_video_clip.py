@@ -29,7 +29,7 @@ def test_json_and_nothing_else(clip: Path) -> None:
     assert list(played["ways"]) == WAYS
     # The first key frame is 2: before that interpolation shows nothing.
     interpolated = played["ways"]["interpolated"]
-    assert (interpolated["precision"], interpolated["recall"]) == (1.0, 0.6)
+    assert (interpolated["precision"], interpolated["recall"]) == (1.0, 0.6667)
 
 
 def test_no_clip_is_told_in_a_line(tmp_path: Path) -> None:
