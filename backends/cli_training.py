@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -98,14 +99,15 @@ def told_outcome(
     return 1 if failure else 0
 
 
-def step_text(step: Step | None, note: str = "") -> str:
+def step_text(step: Step | None, job: JobState | None = None) -> str:
     """A training's progress in a line; before its first step what it waits for.
 
     >>> step_text(Step("label Car", "training", 0.5, 120, 0.25, 12.0))
     'label Car: training, step 120, loss 0.250, 12 s left'
     """
     if step is None:
-        return note or "waits for its turn"
+        under_way = job is not None and job.state is State.RUNNING
+        return (job.note if job else "") or ("under way" if under_way else "waits for its turn")
     parts = [f"{step.scope}: {step.stage}"]
     parts += [f"step {step.step}"] if step.step else []
     parts += [] if step.loss is None else [f"loss {step.loss:.3f}"]
@@ -131,10 +133,11 @@ def _watch(console: Console, services: Services, key: str) -> None:
         bar = progress.add_task("", total=1.0)
         while _goes_on(services, key):
             step, job = services.micro.store.standing(key).step, services.jobs.training(key)
-            text = step_text(step, job.note if job is not None else "")
+            text = step_text(step, job)
             progress.update(bar, description=text, completed=step.spent if step else 0.0)
-            now = f"{step.scope}: {step.stage}" if step else text
+            # Where there is no terminal to draw a bar on: one line for each stage.
+            now = re.sub(r"\d+", "", f"{step.scope}: {step.stage}" if step else text)
             if not console.is_terminal and line != now:
                 line = now
-                console.print(line, markup=False, highlight=False)
+                console.print(text, markup=False, highlight=False)
             time.sleep(_LOOK_EVERY_S)

@@ -177,7 +177,7 @@ def _project(
     rows = [_version(one) for one in versions[: VERSIONS_SHOWN + OLDER_SHOWN]]
     curves = _curves(versions)
     job = trainings.get(key)
-    training = _training(standing.step, job.note) if job is not None and job.open else None
+    training = _training(standing.step, job) if job is not None and job.open else None
     current = sorted(one.id for one in versions if one.is_current)
     return ProjectLearning(
         id=_id(standing),
@@ -200,9 +200,10 @@ def _project(
     )
 
 
-def _training(step: Step | None, note: str) -> TrainingRow:
+def _training(step: Step | None, job: JobState) -> TrainingRow:
     if step is None:
-        return TrainingRow("", note or "waits for its turn", 0.0, "")
+        waits = "waits for its turn" if job.state is State.QUEUED else "under way"
+        return TrainingRow("", job.note or waits, 0.0, "")
     details = [f"step {step.step}"] if step.step else []
     details += [] if step.loss is None else [f"loss {step.loss:.3f}"]
     if step.remaining_s is not None:

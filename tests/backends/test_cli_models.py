@@ -296,12 +296,23 @@ def test_what_came_of_a_training_is_told(given: dict, code: int, words: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("step", "note", "text"),
+    ("step", "job", "text"),
     [
-        (None, "", "waits for its turn"),
-        (None, "Label Studio is away", "Label Studio is away"),
-        (Step("project", "reading pictures", 0.0, 0, None, None), "", "project: reading pictures"),
+        (None, None, "waits for its turn"),
+        (None, job(State.QUEUED), "waits for its turn"),
+        (None, job(State.RUNNING), "under way"),
+        (None, job(State.QUEUED, "Label Studio is away"), "Label Studio is away"),
+        (
+            Step("project", "reading pictures", 0.0, 0, None, None),
+            None,
+            "project: reading pictures",
+        ),
+        (
+            Step("label Car", "training", 0.5, 120, 0.25, 12.0),
+            job(State.RUNNING),
+            "label Car: training, step 120, loss 0.250, 12 s left",
+        ),
     ],
 )
-def test_a_training_says_what_it_is_at(step: Step | None, note: str, text: str) -> None:
-    assert step_text(step, note) == text
+def test_a_training_says_what_it_is_at(step: Step | None, job: JobState | None, text: str) -> None:
+    assert step_text(step, job) == text

@@ -138,12 +138,13 @@ def test_what_a_training_waits_for_and_what_ended_one_are_told(store, settings):
     assert "The last training failed; the models before it stay. broken (KeyError)" in html
     html = page(store, settings, job(State.DONE, ""), job(State.FAILED, "broken"))
     assert "failed" not in html
+    assert "waits for its turn" in page(store, settings, job(State.QUEUED))
 
 
 @pytest.mark.parametrize(
     ("step", "words"),
     [
-        (None, "waits for its turn"),
+        (None, "under way</p>"),
         (Step("project", "reading pictures", 0.0, 0, None, None), "reading pictures</p>"),
         (Step("project", "calibrating", 1.7, 9, float("inf"), 400.0), "about 7 min left"),
     ],
