@@ -25,7 +25,7 @@ Json = dict[str, Any]
 _LISTED_AT_ONCE = 500
 # Tasks with their annotations come in pages of about this size: brush masks are large.
 _PAGE_BYTES = 8_000_000
-_PAGE_S = 2.0
+_PAGE_S = 4.0
 _FIRST_PAGE, _MOST_AT_ONCE = 20, 100
 _NEEDED = (
     "id",
