@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import sqlalchemy as sa
@@ -80,7 +80,7 @@ TASKS = sa.Table(
     sa.Column("turn_id", sa.String(32), nullable=False, index=True),
     # The order within a turn.
     sa.Column("position", sa.Integer, nullable=False, server_default="0"),
-    # Noted before a prediction is sent: whoever finds it knows that one may still land.
+    # A `Sent`, noted before a prediction is sent: whoever finds it knows that one may still land.
     sa.Column("sent", sa.Integer, nullable=False, default=0),
     sa.Column("frames_done", sa.Integer, nullable=False, default=0),
     sa.Column("frames", sa.Integer, nullable=False, default=0),
@@ -130,6 +130,17 @@ class TurnKind(StrEnum):
     LABEL = "label"
     FIRST = "first"
     TRAIN = "train"
+
+
+class Sent(IntEnum):
+    """How a prediction of a task was sent: of its own, or in the place of an older one.
+
+    The first may be doubled if it is sent again before it has landed, the second never is.
+    """
+
+    NO = 0
+    ADDED = 1
+    IN_PLACE = 2
 
 
 class TurnState(StrEnum):

@@ -23,6 +23,7 @@ from backends.jobs.tables import (
     JOBS,
     TASKS,
     TURNS,
+    Sent,
     State,
     Turn,
     TurnKind,
@@ -138,7 +139,7 @@ class TurnStore:
                 ).scalars()
             )
 
-    def note_sent(self, turn: Turn, ids: Sequence[int]) -> None:
+    def note_sent(self, turn: Turn, ids: Sequence[int], how: Sent = Sent.ADDED) -> None:
         """Predictions of these tasks are about to be sent. Errors: `Lost`."""
         with locked(self._engine, turn.job.id) as connection:
             held(connection, turn)
@@ -146,17 +147,18 @@ class TurnStore:
                 connection.execute(
                     sa.update(TASKS)
                     .where(TASKS.c.turn_id == turn.id, TASKS.c.task_id.in_(some))
-                    .values(sent=1)
+                    .values(sent=int(how))
                 )
 
-    def sent(self, turn: Turn) -> frozenset[int]:
+    def sent(self, turn: Turn) -> dict[int, Sent]:
         """Tasks whose predictions were sent and perhaps not stored, by whoever had the turn."""
         with self._engine.connect() as connection:
-            return frozenset(
-                connection.execute(
-                    sa.select(TASKS.c.task_id).where(TASKS.c.turn_id == turn.id, TASKS.c.sent == 1)
-                ).scalars()
-            )
+            rows = connection.execute(
+                sa.select(TASKS.c.task_id, TASKS.c.sent).where(
+                    TASKS.c.turn_id == turn.id, TASKS.c.sent != int(Sent.NO)
+                )
+            ).all()
+        return {row.task_id: Sent(row.sent) for row in rows}
 
     def split(self, turn: Turn, ids: Sequence[int]) -> None:
         """Make a turn of its own of these tasks. Errors: `Lost`."""

@@ -24,6 +24,7 @@ from backends.jobs.store import JobStore
 from backends.jobs.tables import (
     JobKind,
     PrelabelOptions,
+    Sent,
     State,
     Turn,
     TurnKind,
@@ -237,8 +238,8 @@ class Turns:
     def _left(
         self, turn: Turn, ids: Sequence[int]
     ) -> tuple[list[Task], Collection[int], Collection[int]]:
-        """Those of `ids` that lack a prediction, those of which one was sent before, and those of
-        these that have it.
+        """Those of `ids` that lack a prediction, those of which one was added before that may land
+        yet, and those of which one has landed.
         """
         job, patiently = turn.job, self._patience(turn)
 
@@ -250,7 +251,8 @@ class Turns:
         sent = self._store.turns.sent(turn)
         if sent:
             self._store.tell(job.id, "looks what has become of predictions that were sent before")
-        tasks = landed(look, sent, self._stopping)
+        added = {task_id for task_id, how in sent.items() if how is Sent.ADDED}
+        tasks = landed(look, added, self._stopping)
         left = {task.id for task in tasks}
         gone_or_there = [one for one in sent if one not in left]
         there = patiently(lambda: existing(self._client(turn), job.project_id, gone_or_there))
@@ -259,7 +261,7 @@ class Turns:
         rest = [one for one in ids if one not in left and one not in there]
         self._store.turns.note(turn, skipped=rest)
         order = {task_id: place for place, task_id in enumerate(ids)}
-        return sorted(tasks, key=lambda task: order[task.id or 0]), sent, there
+        return sorted(tasks, key=lambda task: order[task.id or 0]), added, there
 
     def _take(self, uploads: Uploads, one: Labelled, project: Project) -> None:
         task_id = one.task.id

@@ -17,7 +17,7 @@ from label_studio_sdk import LabelStudio
 from backends.errors import LabelpilotError, LabelStudioError, LabelStudioRefused
 from backends.interface import Task
 from backends.jobs.store import JobStore
-from backends.jobs.tables import Turn, TurnKind
+from backends.jobs.tables import Sent, Turn, TurnKind
 from backends.label_studio.tasks import (
     Stored,
     delete_doubles,
@@ -205,10 +205,12 @@ class Uploads:
     def _store_batch(self, batch: Batch) -> None:
         self._still_valid()
         ids = list(batch.items)
-        self._store.turns.note_sent(self._turn, ids)
         before = self._before([*ids, *batch.landed])
+        self._store.turns.note_sent(self._turn, [*before.keys() & batch.items], Sent.IN_PLACE)
         renewed = {task_id for task_id in ids if self._renew(batch, task_id, before)}
-        self._import(batch, [task_id for task_id in ids if task_id not in renewed])
+        new = [task_id for task_id in ids if task_id not in renewed]
+        self._store.turns.note_sent(self._turn, new)
+        self._import(batch, new)
         stored = [*batch.items, *batch.landed]
         self._delete_doubles(set(stored))
         batch.failed |= self._delete_older(stored, before, renewed)
