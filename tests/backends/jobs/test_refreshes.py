@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from backends.settings import Settings
 from tests.backends.jobs.box_labeller import CONFIG, BoxLabeller, jobs_of
 from tests.backends.jobs.conftest import MakeSettings, ended, project, until
 from tests.backends.jobs.studios import SmallStudio, Studio
+from tests.backends.jobs.workers import worker_process
 
 OLD, MIDDLE, NEW = "micro-aaaaaaaaaa", "micro-bbbbbbbbbb", "micro-cccccccccc"
 YOLO = "yolo-0123456789"
@@ -249,3 +252,32 @@ def test_the_first_predictions_are_stored_soon(
     some.refresh(project(key), MIDDLE)
     micro.task_s, micro.present_version = 0.0, MIDDLE
     idle(some)
+
+
+def test_a_worker_killed_during_a_refresh_loses_and_doubles_nothing(
+    quick: Jobs, small: SmallStudio, make_settings: MakeSettings
+) -> None:
+    key = small.add_project(CONFIG)
+    ids = small.add_tasks(key, ["x"] * 60)
+    old = {task_id: [small.predict(task_id, "box-0")] for task_id in ids[:50]}
+    quick._store.refreshes.ask(project(key), "box-1", first=ids[:30], others=True)
+    renewed = itertools.count(1)
+    at, killed = threading.Event(), threading.Event()
+
+    def after(method: str, path: str) -> None:
+        if method == "PATCH" and next(renewed) == 7:
+            at.set()
+            killed.wait(60)
+
+    small.after = after
+    with worker_process(make_settings(small, None)) as process:
+        assert at.wait(60)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        killed.set()
+    quick.start()
+    idle(quick)
+    assert small.versions(key) == {one: ["box-1"] for one in ids}
+    assert {one: small.predictions(key)[one] for one in old} == old
+    (job,) = quick.recent_jobs()
+    assert (job.state, job.finished, job.failed) == ("done", 60, 0)
