@@ -8,6 +8,7 @@ from fastapi.testclient import TestClient
 
 from backends.micro.nouns import ModelVersion, Shown
 from backends.micro.store import MicroStore
+from backends.serving.journal import REQUESTS
 from tests.backends.serving.conftest import CONFIG, Serve, task
 
 KEY = "7.1795168884"
@@ -103,6 +104,6 @@ def test_pictures_are_there_and_want_the_password(serve: Serve) -> None:
 def test_an_open_page_does_not_hide_what_was_asked(serve: Serve) -> None:
     client = serve(train_first_at=0)
     client.post("/predict", json={"tasks": [task(41)], "project": KEY, "label_config": CONFIG})
-    for _ in range(40):
+    for _ in range(REQUESTS + 1):
         page = client.get("/").text
     assert "/predict" in page
