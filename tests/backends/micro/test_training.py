@@ -58,11 +58,14 @@ def ends(request: Request, folder: Path) -> TrainingFailed:
 
 
 def children() -> list[psutil.Process]:
-    return [
-        one
-        for one in psutil.Process().children(recursive=True)
-        if "backends.micro.child" in one.cmdline()
-    ]
+    return [one for one in psutil.Process().children(recursive=True) if trains(one)]
+
+
+def trains(process: psutil.Process) -> bool:
+    try:
+        return "backends.micro.child" in process.cmdline()
+    except psutil.Error:  # it has just ended
+        return False
 
 
 @pytest.fixture(autouse=True, scope="module")
