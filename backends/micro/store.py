@@ -22,9 +22,9 @@ from backends.micro.tables import (
     STANDINGS,
     VERSIONS,
     labelled_task,
+    labelled_values,
     pack_shown,
     standing,
-    task_content,
     unpack_captions,
     unpack_shown,
     version,
@@ -183,7 +183,7 @@ class MicroStore:
         others = [task for task in tasks if task.id not in acceptance]
         with self._changing() as connection:
             for some, columns in ((told, _OF_TASK | _OF_ACCEPTANCE), (others, _OF_TASK)):
-                rows = [_labelled_row(key, task, acceptance) for task in some]
+                rows = [labelled_values(key, task, acceptance.get(task.id)) for task in some]
                 for at_once in _parts(rows, _TASKS_AT_ONCE):
                     put = insert(connection, LABELLED)
                     connection.execute(
@@ -377,19 +377,6 @@ def _told() -> Iterator[None]:
 
 def _is_of(table: sa.Table, project_key: str, scope: str) -> sa.ColumnElement[bool]:
     return sa.and_(table.c.project_key == project_key, table.c.scope == scope)
-
-
-def _labelled_row(
-    key: str, task: LabelledTask, acceptance: Mapping[int, Acceptance]
-) -> dict[str, Any]:
-    accepted = acceptance.get(task.id, Acceptance())
-    return {
-        "project_key": key,
-        "task_id": task.id,
-        "updated_at": task.updated_at,
-        "content": task_content(task),
-        **asdict(accepted),
-    }
 
 
 def _parts(values: Sequence[_Part], size: int) -> Iterator[list[_Part]]:

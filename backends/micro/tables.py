@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from backends.interface import LabelledTask
-from backends.micro.nouns import ModelVersion, Shown, Standing, Step
+from backends.micro.nouns import Acceptance, ModelVersion, Shown, Standing, Step
 from micro_models.region_json import from_json, to_json
 from micro_models.regions import Region, WholeImage
 
@@ -119,9 +120,16 @@ def version(row: sa.Row[Any]) -> ModelVersion:
     return ModelVersion(**values, is_current=bool(row.is_current))
 
 
-def task_content(task: LabelledTask) -> bytes:
-    """Data and annotations, compressed: brush masks are lists of numbers, and large."""
-    return _packed({"data": dict(task.data), "annotations": list(task.annotations)})
+def labelled_values(key: str, task: LabelledTask, accepted: Acceptance | None) -> dict[str, Any]:
+    """A noun as a row of `LABELLED`, compressed: brush masks are lists of numbers, and large."""
+    content = {"data": dict(task.data), "annotations": list(task.annotations)}
+    return {
+        "project_key": key,
+        "task_id": task.id,
+        "updated_at": task.updated_at,
+        "content": _packed(content),
+        **asdict(accepted or Acceptance()),
+    }
 
 
 def labelled_task(row: sa.Row[Any]) -> LabelledTask:
