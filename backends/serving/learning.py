@@ -179,12 +179,14 @@ def _project(
     job = trainings.get(key)
     training = _training(standing.step, job) if job is not None and job.open else None
     current = sorted(one.id for one in versions if one.is_current)
+    # What a training has counted is noted at its end; what it found is there before.
+    labels = standing.labels if training is None else len(store.known(key))
     return ProjectLearning(
         id=_id(standing),
         key=key,
         host=host,
-        labels=_count(standing.labels),
-        starts="" if current else _starts(settings, standing),
+        labels=_count(labels),
+        starts="" if current else _starts(settings, labels),
         answers=_answers([one for one in versions if one.is_current]),
         note=standing.note or _waits(settings, standing, is_training=training is not None),
         failure=standing.failure or _fault(job),
@@ -217,11 +219,11 @@ def _fault(job: JobState | None) -> str:
     return job.note if job is not None and job.state is State.FAILED else ""
 
 
-def _starts(settings: Settings, standing: Standing) -> str:
+def _starts(settings: Settings, labels: int) -> str:
     at = settings.train_first_at
     if not at:
         return "training is switched off: LABELPILOT_TRAIN_FIRST_AT is 0"
-    return f"training starts at {at}" if standing.labels < at else ""
+    return f"training starts at {at}" if labels < at else ""
 
 
 def _answers(models: Sequence[ModelVersion]) -> str:

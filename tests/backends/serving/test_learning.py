@@ -130,6 +130,13 @@ def test_a_training_is_drawn_only_while_it_goes_on(store, settings):
     assert not told(store, settings, over).is_training
 
 
+def test_while_the_first_training_goes_on_the_labels_that_it_found_are_counted(store, settings):
+    seen(store, 0)
+    store.put_labelled(KEY, [LabelledTask(n, "then", {}, ()) for n in range(6)], {})
+    assert "0 labelled tasks; training starts at 5" in page(store, settings)
+    assert "<p>6 labelled tasks</p>" in page(store, settings, job())
+
+
 def test_what_a_training_waits_for_and_what_ended_one_are_told(store, settings):
     seen(store, 6)
     html = page(store, settings, job(note=f"Label Studio is away {HOSTILE}"), job(State.DONE))
