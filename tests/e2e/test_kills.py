@@ -17,9 +17,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from backends.micro.registry import Registry
 
 from backends.jobs.store import JobStore
+from backends.micro.registry import Registry
 from backends.micro.store import MicroStore
 from backends.settings import Settings
 from micro_models import load
