@@ -3,6 +3,8 @@
 What it costs on a Label Studio 1.23.2 with 10,000 tasks in a project: 0.8 s to list 1,000 tasks,
 0.15 s to tell which of 200 tasks lack a version and get their data, 0.55 s and 0.6 ms a prediction
 to import predictions (the constant part grows with the project: all its counters are renewed).
+To put a prediction in the place of another takes one request each: on a busy core 0.08 s, where
+listing and deleting the older one takes 0.14 s.
 """
 
 from __future__ import annotations
