@@ -289,6 +289,9 @@ class Learner(Protocol):
         old models are as they were.
         """
 
+    def give_up(self, project_key: str, reason: str) -> None:
+        """A training has failed for good: tell people, and wait for something new to learn."""
+
 
 class Background(Protocol):
     """Durable work that goes on after an answer, as backends see it."""

@@ -351,6 +351,8 @@ class Turns:
 
     def _end(self, turn: Turn, state: State, note: str) -> None:
         log.warning("%s of project %s ended: %s", _what(turn), turn.job.project_key, note)
+        if turn.kind is TurnKind.TRAIN and (learner := self._learner()) is not None:
+            learner.give_up(turn.job.project_key, note)
         self._store.end(turn.job.id, state, note)
 
     def _patience(self, turn: Turn) -> Patience:

@@ -30,7 +30,8 @@ class Course:
     """One training of a project; `budget_s` is for each of its scopes.
 
     `asked`: a person wants it, however few labels there are. `go_on` raises when it is to stop;
-    `early` is called when a first model answers while a better one is trained.
+    `early` is called when a first model answers while a better one is trained, with the tasks to
+    be answered.
     """
 
     project: Project
@@ -39,4 +40,4 @@ class Course:
     budget_s: float
     asked: bool
     go_on: Callable[[], None]
-    early: Callable[[], None]
+    early: Callable[[Sequence[int]], None]

@@ -38,11 +38,13 @@ class Pictures:
 class Lesson:
     """What labels teach: per picture its regions; a hash over all; what was left out, by task.
 
-    `pictures` writes them to a folder and fetches unlabelled ones, which takes seconds.
+    `labels`: how many tasks are labelled, or how many frames of a clip are drawn. `pictures` writes
+    them to a folder and fetches unlabelled ones, which takes seconds.
     """
 
     truth: tuple[tuple[Region, ...], ...]
     data: str
+    labels: int
     pictures: Callable[[Path], Pictures]
     problems: Mapping[int, str] = field(default_factory=dict)
 
@@ -58,7 +60,7 @@ def gather(tools: Tools, course: Course, scope: Scope) -> Lesson:
     except LabelStudioError:
         raise
     except MediaError as error:
-        return Lesson((), "", lambda _: Pictures(), {task.id: str(error)})
+        return Lesson((), "", 0, lambda _: Pictures(), {task.id: str(error)})
 
 
 def clip_medium(config: LabelConfig) -> Medium:
@@ -89,7 +91,8 @@ def _of_images(tools: Tools, course: Course, scope: Scope) -> Lesson:
         )
         return Pictures(labelled, tuple(located(tasks, locate, go_on=course.go_on)))
 
-    return Lesson(tuple(one.regions for one in labelled), data, pictures, found.problems)
+    truth = tuple(one.regions for one in labelled)
+    return Lesson(truth, data, len(labelled), pictures, found.problems)
 
 
 def _of_clip(tools: Tools, course: Course, task: LabelledTask, medium: Medium) -> Lesson:
@@ -97,14 +100,17 @@ def _of_clip(tools: Tools, course: Course, task: LabelledTask, medium: Medium) -
     video = tools.videos.locate_video(url, course.project.key, task.id)
     annotations = [dict(one) for one in task.annotations]
     truth = clip_examples(annotations, course.project.config, video, medium=medium, data=task.data)
-    # Named by what says all about a picture: which frame of which video.
+    # Named by what says all about a picture: which frame of which video. What is known and not
+    # learned from changes the tracks all the same.
     named = [
-        Material(task.id, Path(f"{video.digest} {frame}"), regions, frame)
-        for frame, regions in truth.frames.items()
+        Material(task.id, Path(f"{kind} {video.digest} {frame}"), regions, frame)
+        for kind, frames in (("learned", truth.frames), ("known", truth.known))
+        for frame, regions in frames.items()
     ]
     return Lesson(
         tuple(truth.frames.values()),
         data_hash(named),
+        truth.key_frames,
         partial(_frames, tools, course, task.id, video, truth),
         {task.id: "; ".join(truth.problems)[:500]} if truth.problems else {},
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from backends.errors import LabelpilotError, LabelStudioError, LabelStudioRefused
+from backends.errors import LabelpilotError, LabelStudioError
 from backends.interface import Project
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.tasks import read_project
@@ -26,8 +26,20 @@ _LEAST_BUDGET_S = 15.0
 class Announce(Protocol):
     """Has predictions refreshed to the present models."""
 
-    def __call__(self, project: Project, first: Sequence[int], *, anyway: bool) -> None:
-        """Those of the tasks `first` before all others; `anyway`: also if they seem to be so."""
+    def __call__(
+        self,
+        project: Project,
+        first: Sequence[int] = (),
+        *,
+        anyway: bool = False,
+        is_early: bool = False,
+        go_on: Callable[[], None] | None = None,
+    ) -> None:
+        """Those of the tasks `first` before all others; `anyway`: also if they seem to be so.
+
+        `is_early`: only those, for better models come soon. Some things are possible only when a
+        few are stored: with `go_on`, which is called meanwhile, that is waited for.
+        """
 
 
 class Learner:
@@ -36,29 +48,24 @@ class Learner:
     def __init__(self, tools: Tools, studios: LabelStudios, announce: Announce) -> None:
         self._tools, self._studios, self._announce = tools, studios, announce
         self._store = tools.store
+        self._begun: dict[str, Standing] = {}  # what was known when the last training began
 
     def learn(
         self, project_key: str, *, go_on: Callable[[], None], tell: Callable[[str], None]
     ) -> None:
         """See `backends.interface.Learner`."""
-        begun = self._store.standing(project_key)
+        begun = self._begun[project_key] = self._store.standing(project_key)
         try:
             labels = self._learn(begun, go_on, tell)
-        except LabelStudioRefused as error:
-            self._failed(begun, str(error))
-            raise
-        except LabelStudioError:
-            raise  # the same will be tried again
-        except LabelpilotError as error:
-            self._failed(begun, str(error))
-            raise
         finally:
             self._store.note_step(project_key, None)
         self._store.note_seen(begun, labels=labels)
 
-    def _failed(self, begun: Standing, reason: str) -> None:
-        """Whatever comes next may be tried, but this not again for ever."""
-        self._store.note_failure(begun.project_key, reason)
+    def give_up(self, project_key: str, reason: str) -> None:
+        """See `backends.interface.Learner`; what came while it went on is still news."""
+        begun = self._begun.get(project_key) or self._store.standing(project_key)
+        self._store.note_failure(project_key, reason)
+        self._store.note_step(project_key, None)
         self._store.note_seen(begun, labels=begun.labels)
 
     def _learn(
@@ -76,7 +83,8 @@ class Learner:
         synchronised(client, project.id, key, self._store, go_on=go_on)
         labelled = self._store.labelled(key)
         tell("")
-        wanted = scopes(project.config, labelled)
+        notes: list[str] = []
+        wanted = scopes(project.config, labelled, told=notes.append)
         course = Course(
             project=project,
             client=client,
@@ -84,17 +92,16 @@ class Learner:
             budget_s=_share(self._tools.settings.train_budget_s, len(wanted)),
             asked=begun.asked,
             go_on=go_on,
-            early=lambda: self._announce(project, (), anyway=False),
+            early=lambda first: self._announce(project, first, is_early=True),
         )
-        first = self._train_each(wanted, course)
-        self._announce(project, first, anyway=begun.tasks_came)
+        first = self._train_each(wanted, course, notes)
+        self._announce(project, first, anyway=begun.tasks_came, go_on=go_on)
         return len(labelled)
 
-    def _train_each(self, wanted: Sequence[Scope], course: Course) -> list[int]:
+    def _train_each(self, wanted: Sequence[Scope], course: Course, notes: list[str]) -> list[int]:
         """The tasks to answer first with what was promoted."""
         key = course.project.key
         first: list[int] = []
-        notes: list[str] = []
         failures: list[str] = []
         for scope in wanted:
             course.go_on()
@@ -110,7 +117,9 @@ class Learner:
             notes += [f"{name}{outcome.note}"] if outcome.note else []
             first += outcome.first
         least = self._tools.settings.train_first_at
-        self._say(key, "; ".join(notes) if wanted else f"no labels yet: training begins at {least}")
+        if not wanted:
+            notes.append(f"no labels yet: training begins at {least}")
+        self._say(key, "; ".join(notes))
         self._store.note_failure(key, "; ".join(failures))
         return first
 

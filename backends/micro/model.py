@@ -56,6 +56,7 @@ _SUBMISSIONS = frozenset(
 # Current models are read this often at most: /setup and each answer ask for them.
 _READ_EVERY_S = 0.5
 _KNOWN_VERSIONS = 50
+_ALIGN_TRIES = 20  # a second each, while the first predictions are on their way
 _MOST_PROJECTS = 10_000  # in memory; anyone may ask for keys that nobody knows
 
 
@@ -215,14 +216,26 @@ class MicroBackend:
         """See `backends.interface.Learner`."""
         self._learner.learn(project_key, go_on=go_on, tell=tell)
 
+    def give_up(self, project_key: str, reason: str) -> None:
+        """See `backends.interface.Learner`."""
+        self._learner.give_up(project_key, reason)
+
     def announce(self, project_key: str) -> None:
         """Have predictions refreshed to the present models. Errors: `LabelpilotError`."""
         client = self._studios.sdk(project_key)
         found, _ = read_project(client, int(project_key.split(".")[0]))
-        self._refresh(replace(found, key=project_key), (), anyway=False)
+        self._refresh(replace(found, key=project_key))
 
-    def _refresh(self, project: Project, first: Sequence[int], *, anyway: bool) -> None:
-        """Have predictions stored that are of the present models, if they are not, or `anyway`."""
+    def _refresh(
+        self,
+        project: Project,
+        first: Sequence[int] = (),
+        *,
+        anyway: bool = False,
+        is_early: bool = False,
+        go_on: Callable[[], None] | None = None,
+    ) -> None:
+        """See `learning.Announce`."""
         models = self._read(project.key)
         version = self.version(project)
         before = self.store.standing(project.key).announced
@@ -233,16 +246,23 @@ class MicroBackend:
             served = self._rival_version(project)
         if served is not None:
             clips_only = all(scope.startswith(ScopeKind.CLIP) for scope in models)
-            self.background.refresh(project, served, first=first, others=not clips_only)
-            self._align(project, served)
-        self.store.note_announced(
-            project.key, version, models={scope: one.id for scope, one in models.items()}
-        )
+            others = not (clips_only or is_early)
+            self.background.refresh(project, served, first=first, others=others)
+            self._align(project, served, go_on)
+        if not is_early:
+            ids = {scope: one.id for scope, one in models.items()}
+            self.store.note_announced(project.key, version, models=ids)
 
-    def _align(self, project: Project, version: str) -> None:
+    def _align(self, project: Project, version: str, go_on: Callable[[], None] | None) -> None:
         """Let uncertainty sampling go by the scores of this version; a convenience."""
+        client = self._studios.sdk(project.key)
         try:
-            align(self._studios.sdk(project.key), project.id, version, ours=is_ours)
+            for _ in range(_ALIGN_TRIES if go_on else 1):
+                if align(client, project.id, version, ours=is_ours):
+                    return
+                if go_on is not None:
+                    go_on()
+                    time.sleep(1.0)
         except LabelStudioRefused as error:
             log.warning("project %s: uncertainty sampling is not set up: %s", project.id, error)
 

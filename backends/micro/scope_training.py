@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from backends.interface import Task
 from backends.micro.course import Course, Tools
-from backends.micro.exchange import Material, Request, Trained, keys, read_held_out
+from backends.micro.exchange import Request, Trained
 from backends.micro.gathering import Lesson, Pictures, gather
 from backends.micro.nouns import ModelVersion, Scope, ScopeKind, Step
 from backends.micro.promotion import Verdict, judge
@@ -62,10 +61,10 @@ class ScopeTraining:
                 go_on=self._course.go_on,
                 on_better=lambda early: self._take_early(early, pictures, before),
             )
-            return self._take(trained, lesson, pictures, before)
+            return self._take(trained, lesson, pictures)
 
     def _why_not(self, lesson: Lesson) -> str:
-        count, least = len(lesson.truth), self._tools.settings.train_first_at
+        count, least = lesson.labels, self._tools.settings.train_first_at
         if not any(lesson.truth):
             problem = next(iter(lesson.problems.values()), "")
             return "nothing to learn from yet" + (f": {problem}" if problem else "")
@@ -82,43 +81,32 @@ class ScopeTraining:
         """A first model is better than none; one that answers already is not replaced by it."""
         if before is not None:
             return
-        # Without the hash over the labels: a training that is cut off after this is done again.
-        verdict = self._verdict(trained, pictures, None)
-        row = self._row(trained, pictures, verdict, data="")
-        self._tools.registry.add(trained, row)
-        self._tools.registry.promote(self._key, self._scope.key, row.id)
-        self._course.early()
+        self._keep(trained, pictures, self._verdict(trained, pictures))
+        self._course.early(self._first(trained) or tuple(number for number, _ in pictures.others))
 
-    def _take(
-        self, trained: Trained, lesson: Lesson, pictures: Pictures, before: ModelVersion | None
-    ) -> Outcome:
-        verdict = self._verdict(trained, pictures, before)
-        row = self._row(trained, pictures, verdict, data=lesson.data)
-        self._tools.registry.add(trained, row)
-        if verdict.promote:
-            self._tools.registry.promote(self._key, self._scope.key, row.id)
+    def _take(self, trained: Trained, lesson: Lesson, pictures: Pictures) -> Outcome:
+        verdict = self._verdict(trained, pictures)
+        row = self._keep(trained, pictures, verdict)
+        self._store.add_version(replace(row, data=lesson.data))
         self._tools.registry.prune()
         if not verdict.promote:
             return Outcome(note=f"version {row.id} was not promoted: {verdict.why}")
         return Outcome(first=self._first(trained))
 
-    def _verdict(
-        self, trained: Trained, pictures: Pictures, before: ModelVersion | None
-    ) -> Verdict:
-        truth = [one.regions for one in pictures.labelled]
-        return judge(
-            truth, trained.held_out, trained.old, later=self._later(pictures.labelled, before)
-        )
+    def _keep(self, trained: Trained, pictures: Pictures, verdict: Verdict) -> ModelVersion:
+        """Keep a model, and let it answer if it may.
 
-    def _later(self, labelled: Sequence[Material], before: ModelVersion | None) -> set[int]:
-        """Which of them were labelled after the model before was made."""
-        if before is None:
-            return set()
-        try:
-            known = read_held_out(self._tools.registry.folder(before))
-        except (OSError, ValueError):
-            return set()
-        return {index for index, key in enumerate(keys(labelled)) if key not in known}
+        Its row lacks the hash over the labels: what is cut off before that is told is done again.
+        """
+        row = self._row(trained, pictures, verdict)
+        self._tools.registry.add(trained, row)
+        if verdict.promote:
+            self._tools.registry.promote(self._key, self._scope.key, row.id)
+        return row
+
+    def _verdict(self, trained: Trained, pictures: Pictures) -> Verdict:
+        truth = [one.regions for one in pictures.labelled]
+        return judge(truth, trained.held_out, trained.old, later=trained.later)
 
     def _first(self, trained: Trained) -> tuple[int, ...]:
         """Which tasks to answer first, the least certain one before all others."""
@@ -126,9 +114,7 @@ class ScopeTraining:
             return (int(self._scope.value),)
         return tuple(sorted(trained.certainty, key=trained.certainty.__getitem__))
 
-    def _row(
-        self, trained: Trained, pictures: Pictures, verdict: Verdict, *, data: str
-    ) -> ModelVersion:
+    def _row(self, trained: Trained, pictures: Pictures, verdict: Verdict) -> ModelVersion:
         parent = self._store.current(self._key).get(self._scope.key)
         return ModelVersion(
             id=trained.version,
@@ -136,7 +122,7 @@ class ScopeTraining:
             scope=self._scope.key,
             made_at=time.time(),
             labels=len(pictures.labelled),
-            data=data,
+            data="",
             why=verdict.why,
             quality=verdict.quality,
             baseline=verdict.baseline,

@@ -217,11 +217,11 @@ class MicroStore:
     def add_version(self, version: ModelVersion) -> None:
         """Keep what is known of a trained model.
 
-        Of one that is there already, trained to the same from other labels, what was measured is
-        renewed; its history stays.
+        Of one that is there already, trained to the same once more, what was measured is renewed;
+        its history stays.
         """
         values = version_values(version)
-        history = ("project_key", "scope", "id", "made_at", "parent", "promoted_at")
+        history = ("project_key", "scope", "id", "parent", "promoted_at")
         with self._changing() as connection:
             row = insert(connection, VERSIONS).values(**values)
             connection.execute(

@@ -108,6 +108,9 @@ class Diarist:
             time.sleep(0.02)
         self._write("done")
 
+    def give_up(self, project_key: str, reason: str) -> None:
+        self._write(f"given up: {reason}")
+
     def diary(self) -> list[str]:
         """What was written so far, by all processes."""
         path = self.folder / "diary"

@@ -37,6 +37,10 @@ class Learner:
     act: Callable[[Callable[[], None], Callable[[str], None]], None] = lambda go_on, tell: None
     learned: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
+
+    def give_up(self, project_key: str, reason: str) -> None:
+        self.given_up.append(reason)
 
     def learn(
         self, project_key: str, *, go_on: Callable[[], None], tell: Callable[[str], None]
@@ -220,6 +224,7 @@ def test_a_training_that_fails_says_why(
     job = quick.training(KEY)
     assert job is not None
     assert (job.state, job.note) == (State.FAILED, note)
+    assert learner.given_up == [note]
 
 
 def test_a_training_that_ends_its_workers_ends_at_last(quick: Jobs, learner: Learner) -> None:
@@ -243,6 +248,7 @@ def test_a_training_that_ends_its_workers_ends_at_last(quick: Jobs, learner: Lea
     job = quick.training(KEY)
     assert job is not None
     assert (job.state, job.note) == (State.FAILED, "it ended 5 workers")
+    assert learner.given_up == ["it ended 5 workers"]
     assert len(learner.learned) == 5
 
 

@@ -9,7 +9,6 @@ from backends.label_studio.config import parse_label_config
 from micro_models.regions import Box, RotatedBox
 from tests.hostile import hostile_variations
 
-PAYLOADS = Path(__file__).parents[2] / "payloads"
 CONFIG = """<View><Video name="video" value="$video"/><Video name="other" value="$more"/>
 <VideoRectangle name="box" toName="video"/><Labels name="labels" toName="video">
 <Label value="Кот"/><Label value="Dog"/></Labels>{}</View>"""
@@ -124,7 +123,7 @@ def test_the_editor_counts_by_its_own_framerate():
 
 def test_a_real_export():
     """Of Label Studio's own examples: turned boxes, negative heights, parts out of the frame."""
-    stored = json.loads((PAYLOADS / "annotation-video-tracks.json").read_text("utf-8"))
+    stored = json.loads(Path(__file__).with_name("annotation_video_tracks.json").read_text("utf-8"))
     text = (
         CONFIG.format("")
         .replace("Кот", "Car")

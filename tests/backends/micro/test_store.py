@@ -164,7 +164,6 @@ class TestVersions:
         assert found.promoted_at is not None
         assert found == replace(
             again,
-            made_at=first.made_at,
             parent=first.parent,
             is_current=True,
             promoted_at=found.promoted_at,
