@@ -77,6 +77,9 @@ class Learner:
         client = self._studios.sdk(key)
         found, _ = read_project(client, int(key.split(".")[0]))
         project = replace(found, key=key)
+        if "." in key and found.key != key:  # the database knows one of another Label Studio
+            self._say(key, "the project of this number is another one now")
+            return 0
         if not fills(project.config):
             self._say(key, "no control of the label config is one that a micro-model could fill")
             return 0
@@ -89,7 +92,7 @@ class Learner:
             project=project,
             client=client,
             labelled=labelled,
-            budget_s=_share(self._tools.settings.train_budget_s, len(wanted)),
+            budget_s=self._tools.settings.train_budget_s,
             asked=begun.asked,
             go_on=go_on,
             early=lambda first: self._announce(project, first, is_early=True),
@@ -103,6 +106,9 @@ class Learner:
         key = course.project.key
         first: list[int] = []
         failures: list[str] = []
+        if len(wanted) > 1:
+            due = [ScopeTraining(self._tools, course, scope).is_due() for scope in wanted]
+            course = replace(course, budget_s=_share(course.budget_s, sum(due)))
         for scope in wanted:
             course.go_on()
             name = f"{scope.key}: " if len(wanted) > 1 else ""

@@ -34,14 +34,15 @@ class ScopeTraining:
         self._store, self._key = tools.store, course.project.key
         self._told_at = 0.0
 
+    def is_due(self) -> bool:
+        """Whether there is something new to train on. Errors: `LabelStudioError`."""
+        return not self._why_not(gather(self._tools, self._course, self._scope))
+
     def run(self) -> Outcome:
         """Train if there is something new. Errors: `TrainingFailed`, `LabelStudioError`."""
         lesson = gather(self._tools, self._course, self._scope)
         if note := self._why_not(lesson):
             return Outcome(note=note)
-        latest = self._latest()
-        if latest is not None and latest.data == lesson.data:
-            return Outcome(note=f"nothing has changed since version {latest.id} was trained")
         before = self._store.current(self._key).get(self._scope.key)
         with self._tools.registry.workspace() as folder:
             pictures = lesson.pictures(folder)
@@ -70,10 +71,10 @@ class ScopeTraining:
             return "nothing to learn from yet" + (f": {problem}" if problem else "")
         if count < least and not self._course.asked:
             return f"{count} of {least} labels: training begins at {least}"
+        latest = next(iter(self._store.versions(self._key, self._scope.key)), None)
+        if latest is not None and latest.data == lesson.data:
+            return f"nothing has changed since version {latest.id} was trained"
         return ""
-
-    def _latest(self) -> ModelVersion | None:
-        return next(iter(self._store.versions(self._key, self._scope.key)), None)
 
     def _take_early(
         self, trained: Trained, pictures: Pictures, before: ModelVersion | None
