@@ -16,6 +16,7 @@ from backends.settings import Settings
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.5
+_AGAIN_S, _SELDOM_S = 30.0, 3600.0  # between tries to tell Label Studio of new models
 _IDLE_LOOK_EVERY_S = 2.0  # what other processes noted is seen only so
 
 
@@ -34,6 +35,7 @@ class Keeper:
     ) -> None:
         self._settings, self._store = settings, store
         self._background, self._announce = background, announce
+        self._again: dict[str, tuple[float, float]] = {}  # not before, and how long after that
         self._stopping, self._wake = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep, name="micro-keeper", daemon=True)
 
@@ -80,8 +82,21 @@ class Keeper:
                 self._background.train(key)
         for key in self._store.unannounced():
             if not self._background.is_training(key):
-                self._announce(key)
+                self._try_to_announce(key)
         return bool(waiting)
+
+    def _try_to_announce(self, key: str) -> None:
+        """Again later and later: one project may be gone, and others wait."""
+        not_before, wait_s = self._again.get(key, (0.0, _AGAIN_S))
+        if time.monotonic() < not_before:
+            return
+        try:
+            self._announce(key)
+        except LabelpilotError as error:
+            log.warning("predictions of project %s are not refreshed yet: %s", key, error)
+            self._again[key] = time.monotonic() + wait_s, min(2 * wait_s, _SELDOM_S)
+        else:
+            self._again.pop(key, None)
 
     def is_due(self, standing: Standing) -> bool:
         """Nobody has submitted for a moment, or as many were submitted as were labelled before.

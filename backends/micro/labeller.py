@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -43,11 +45,15 @@ from micro_models.active_learning.certainty import joint_certainty, near_miss_fl
 from micro_models.pictures import UnreadableImage
 from micro_models.regions import Region
 from micro_models.stitching import stitched
+from micro_models.tracks import Track
 
 if TYPE_CHECKING:
     from micro_models import MicroModel
 
 Frames = Mapping[int, tuple[Region, ...]]
+# A model, a video, and what people drew in it.
+_TrackedKey = tuple[str, str, str]
+_MOST_TRACKED = 200
 # Task id, the prediction's score 0..1, what is shown: for who wants the least sure ones.
 TellShown = Callable[[int, float, Sequence[Region]], None]
 
@@ -123,6 +129,9 @@ class Labeller:
         self._shelf = shelf
         self._threshold = settings.micro_score_threshold
         self._track_min_iou = settings.track_min_iou
+        # With each new model of a clip a project's version is another one, and all its clips are
+        # answered again: those whose own model stays the same are not tracked again.
+        self._tracked: OrderedDict[_TrackedKey, tuple[list[Track], float]] = OrderedDict()
 
     def label(
         self,
@@ -256,20 +265,29 @@ class Labeller:
         placed: list[PlacedTrack] = []
         sure: list[float] = []
         for version in plan.on_video(task):
-            tracks, certain = track_clip(
+            known = plan.work.known(task, file) if plan.work.known else {}
+            key = version.id, file.digest, repr(sorted(known.items()))
+            tracks, certain = self._tracked.get(key) or track_clip(
                 self._shelf.model(version),
                 file,
                 source=self._videos,
                 threshold=self._threshold,
                 min_iou=self._track_min_iou,
-                known=plan.work.known(task, file) if plan.work.known else None,
+                known=known,
                 progress=lambda done, in_all: progress(task, done, in_all),
             )
+            self._keep(key, (tracks, certain))
             placed += placed_tracks(
                 tracks, plan.work.project.config, to_name=medium.name, task_key=_key(task, file)
             )
             sure.append(certain)
         return placed, joint_certainty(sure)
+
+    def _keep(self, key: _TrackedKey, found: tuple[list[Track], float]) -> None:
+        self._tracked[key] = found
+        while len(self._tracked) > _MOST_TRACKED:
+            with suppress(KeyError):  # another thread was faster
+                self._tracked.popitem(last=False)
 
 
 def _key(task: Task, file: ImageFile | VideoFile) -> str:

@@ -85,6 +85,7 @@ class Learner:
             return 0
         synchronised(client, project.id, key, self._store, go_on=go_on)
         labelled = self._store.labelled(key)
+        self._store.note_labels(key, len(labelled))
         tell("")
         notes: list[str] = []
         wanted = scopes(project.config, labelled, told=notes.append)

@@ -123,8 +123,6 @@ class MicroBackend:
         """A hash over the current models and the label config; one for all without models."""
         if project is None:
             return UNTRAINED
-        if self._keeper is not None and project.key not in self._met:
-            self._meet([project.key])
         models = {scope: one.id for scope, one in self._models(project).items()}
         return project_version(
             project.config, models, threshold=self._settings.micro_score_threshold
@@ -132,6 +130,7 @@ class MicroBackend:
 
     def serving_version(self, project: Project) -> str | None:
         """Its version where a model has earned its place: it is no worse than the pre-labeller."""
+        self._meet([project.key])
         models = self._models(project)
         if not models or not has_earned(list(models.values())):
             return None
@@ -236,7 +235,8 @@ class MicroBackend:
         go_on: Callable[[], None] | None = None,
     ) -> None:
         """See `learning.Announce`."""
-        models = self._read(project.key)
+        current = self._read(project.key).models
+        models = self._models(project)
         version = self.version(project)
         before = self.store.standing(project.key).announced
         if self.background is None or (version == before and not first and not anyway):
@@ -245,12 +245,15 @@ class MicroBackend:
         if served is None and before:  # what was answered by a model that is no longer trusted
             served = self._rival_version(project)
         if served is not None:
-            clips_only = all(scope.startswith(ScopeKind.CLIP) for scope in models)
-            others = not (clips_only or is_early)
-            self.background.refresh(project, served, first=first, others=others)
+            # A clip's tracks are of a task that has labels, which nobody would refresh else.
+            found = [scope_of(project.config, key) for key in models]
+            clips = [int(one.value) for one in found if one and one.kind is ScopeKind.CLIP]
+            others = not is_early and len(clips) < len(models)
+            tasks = [*first, *(task for task in clips if task not in first)]
+            self.background.refresh(project, served, first=tasks, others=others)
             self._align(project, served, go_on)
         if not is_early:
-            ids = {scope: one.id for scope, one in models.items()}
+            ids = {scope: one.id for scope, one in current.items()}
             self.store.note_announced(project.key, version, models=ids)
 
     def _align(self, project: Project, version: str, go_on: Callable[[], None] | None) -> None:
@@ -301,23 +304,29 @@ class MicroBackend:
         return truth.known
 
     def _models(self, project: Project) -> Mapping[str, ModelVersion]:
-        """The current models by scope, as they were read a moment ago."""
+        """The models that answer, by scope, as they were read a moment ago."""
         with self._lock:
             known = self._current.get(project.key)
-        if known is not None and time.monotonic() - known.read_at < _READ_EVERY_S:
-            return known.models
-        return self._read(project.key)
+        if known is None or time.monotonic() - known.read_at > _READ_EVERY_S:
+            known = self._read(project.key)
+        return {
+            scope: one
+            for scope, one in known.models.items()
+            if scope_of(project.config, scope) is not None and self.registry.folder(one).is_dir()
+        }
 
-    def _read(self, project_key: str) -> Mapping[str, ModelVersion]:
-        models = self.store.current(project_key)
+    def _read(self, project_key: str) -> _Current:
+        read = _Current(self.store.current(project_key), time.monotonic())
         with self._lock:
             if len(self._current) > _MOST_PROJECTS:
                 self._current.clear()
-            self._current[project_key] = _Current(models, time.monotonic())
-        return models
+            self._current[project_key] = read
+        return read
 
     def _meet(self, project_keys: Sequence[str]) -> None:
-        """Have these compared with Label Studio: nobody knows what was missed."""
+        """Have these compared with Label Studio, once: nobody knows what was missed."""
+        if self._keeper is None or self._met.issuperset(project_keys):
+            return
         with self._lock:
             new = [key for key in project_keys if key not in self._met]
             self._met.update(new)

@@ -18,6 +18,8 @@ MOST_TIE, MOST_TIE_PART = 0.05, 0.1
 # good. So it may not be worse on the earlier images alone: by no more than this if it gains as much
 # on all, where the project now shows other things too.
 MOST_LOSS = 0.15
+# A first model that is worse is of no use to anybody: its empty answers would look like answers.
+LEAST = 0.1
 # How rough the figures are is itself rough for few images: as if there were one more on which the
 # models differed by this.
 _UNSEEN = 0.5
@@ -113,16 +115,22 @@ def _not_compared(
     """There is no old model, or no image that both were held out from."""
     is_rival = any(found is not None for found in old)
     seen = [n for n, found in enumerate(new) if found is not None]
-    if seen:
-        theirs, ours = _some(truth, seen), _some(new, seen)
-        quality, f1 = _quality(ours, theirs), _f1(ours, theirs)
-        what = "no image to compare it by" if is_rival else "nothing to compare it with"
+    if not seen:
+        # Of a single label nothing can be held out: whoever asks for a model of it gets one.
+        promote = len(truth) == 1 and not is_rival
+        why = "no labelled image could be held out to measure it"
+        why += ": the model before stays" if is_rival else ""
+        if not promote:
+            why += "; label more, or raise LABELPILOT_TRAIN_BUDGET_S"
+        return Verdict(promote=promote, quality=None, baseline=None, f1=None, why=why)
+    theirs, ours = _some(truth, seen), _some(new, seen)
+    quality, f1 = _quality(ours, theirs), _f1(ours, theirs)
+    what = "no image to compare it by" if is_rival else "nothing to compare it with"
+    if promote := quality >= LEAST:
         why = f"{what}: {quality:.2f} on {_images(len(seen))}"
-        return Verdict(promote=True, quality=quality, baseline=None, f1=f1, why=why)
-    why = "no labelled image could be held out to measure it"
-    if is_rival:
-        why += ": the model before stays"
-    return Verdict(promote=not is_rival, quality=None, baseline=None, f1=None, why=why)
+    else:
+        why = f"it finds too little: {quality:.2f} on {_images(len(seen))}; label more"
+    return Verdict(promote=promote, quality=quality, baseline=None, f1=f1, why=why)
 
 
 def _some(lists: Sequence[Regions | None], indices: Sequence[int]) -> list[tuple[Region, ...]]:

@@ -90,7 +90,8 @@ class Registry:
         """
         with self._alone():
             if not self._folder(project_key, scope, version_id).is_dir():
-                self._store.note_gone([version_id])
+                versions = self._store.versions(project_key, scope)
+                self._store.note_gone([one for one in versions if one.id == version_id])
                 raise ModelMissing(
                     f"the files of model {version_id} are gone",
                     advice="promote another one, or train anew",
@@ -129,7 +130,7 @@ class Registry:
             kept = []
             for found in _models(self._root):
                 version = folders.get(found.path)
-                if version is not None and version.is_on_disk:
+                if version is not None and (version.is_on_disk or version.is_current):
                     kept.append((found, version))
                 elif found.changed_at < time.time() - _YOUNG_S:
                     self._remove(found.path)
@@ -142,14 +143,15 @@ class Registry:
                 return
             if not version.is_current:
                 # Noted first: a row without files would be offered, files without a row are not.
-                self._store.note_gone([version.id])
+                self._store.note_gone([version])
                 self._remove(found.path)
                 total -= found.size
 
     def _note_missing(self, versions: list[ModelVersion]) -> None:
-        gone = [one.id for one in versions if one.is_on_disk and not self.folder(one).is_dir()]
+        gone = [one for one in versions if one.is_on_disk and not self.folder(one).is_dir()]
         if gone:
-            log.warning("the files of %d models are gone: %s", len(gone), ", ".join(gone[:10]))
+            ids = ", ".join(one.id for one in gone[:10])
+            log.warning("the files of %d models are gone: %s", len(gone), ids)
             self._store.note_gone(gone)
 
     def _sweep_work(self) -> None:

@@ -44,6 +44,8 @@ class ScopeTraining:
         if note := self._why_not(lesson):
             return Outcome(note=note)
         before = self._store.current(self._key).get(self._scope.key)
+        if before is not None and not self._tools.registry.folder(before).is_dir():
+            before = None
         with self._tools.registry.workspace() as folder:
             pictures = lesson.pictures(folder)
             request = Request(
@@ -72,7 +74,8 @@ class ScopeTraining:
         if count < least and not self._course.asked:
             return f"{count} of {least} labels: training begins at {least}"
         latest = next(iter(self._store.versions(self._key, self._scope.key)), None)
-        if latest is not None and latest.data == lesson.data:
+        is_here = latest is not None and self._tools.registry.folder(latest).is_dir()
+        if latest is not None and is_here and latest.data == lesson.data:
             return f"nothing has changed since version {latest.id} was trained"
         return ""
 

@@ -115,6 +115,10 @@ class MicroStore:
             )
             connection.execute(sa.update(STANDINGS).where(key).values(labels=labels))
 
+    def note_labels(self, key: str, labels: int) -> None:
+        """How many labelled tasks there are."""
+        self._note(key, labels=labels)
+
     def note(self, key: str, text: str) -> None:
         """Say what a project waits for, or why nothing was trained; "" for nothing."""
         self._note(key, note=_plain(text))
@@ -278,12 +282,14 @@ class MicroStore:
         """The versions whose id begins so, of every project and scope, the newest first."""
         return self._versions(VERSIONS.c.id.startswith(id_prefix, autoescape=True))
 
-    def note_gone(self, version_ids: Sequence[str]) -> None:
+    def note_gone(self, versions: Sequence[ModelVersion]) -> None:
         """The files of these versions are no longer on disk."""
         with self._changing() as connection:
-            for some in _parts(version_ids, AT_ONCE):
+            for one in versions:
                 connection.execute(
-                    sa.update(VERSIONS).where(VERSIONS.c.id.in_(some)).values(is_on_disk=0)
+                    sa.update(VERSIONS)
+                    .where(_is_of(VERSIONS, one.project_key, one.scope), VERSIONS.c.id == one.id)
+                    .values(is_on_disk=0)
                 )
 
     def drop_scope_pointer(self, project_key: str, scope: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import StateError
+from backends.errors import LabelStudioError, StateError
 from backends.interface import Project
 from backends.micro.keeper import Keeper
 from backends.micro.nouns import ModelVersion
@@ -127,6 +127,31 @@ def test_models_that_predictions_are_not_of_are_announced(kept: Kept) -> None:
     kept.store.note_announced(A, "micro-0123456789", models={"project": model.id})
     kept.keeper.look()
     assert kept.announced == [A]
+
+
+def test_a_project_whose_label_studio_is_away_holds_up_no_other(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in (A, B):
+        model = ModelVersion("0123456789ab", key, "project", 1.0, 5, "data", "the first model")
+        kept.store.add_version(model)
+        kept.store.promote(key, "project", model.id)
+    tried: list[str] = []
+
+    def announce(key: str) -> None:
+        tried.append(key)
+        if key == A:
+            raise LabelStudioError("no answer")
+        kept.store.note_announced(B, "micro-0123456789", models={"project": "0123456789ab"})
+
+    monkeypatch.setattr(kept.keeper, "_announce", announce)
+    kept.keeper.look()
+    kept.keeper.look()
+    assert tried == [A, B]
+    monkeypatch.setattr("time.monotonic", lambda now=time.monotonic: now() + 31)
+    kept.keeper.look()
+    kept.keeper.look()
+    assert tried == [A, B, A]
 
 
 def test_the_thread_looks_when_woken_and_survives_a_fault(

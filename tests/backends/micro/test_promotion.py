@@ -26,8 +26,9 @@ NONE = ()
     ("new", "before", "later", "promote", "why"),
     [
         ([CAR] * 6, [], [], True, "nothing to compare"),
-        ([NONE] * 6, [], [], True, "nothing to compare"),
-        ([None] * 6, [], [], True, "no labelled image"),
+        ([NONE] * 6, [], [], False, "finds too little: 0.00 on 6 held-out images"),
+        ([None] * 6, [], [], False, "no labelled image could be held out"),
+        ([None], [], [], True, "no labelled image could be held out"),
         ([None] * 6, [CAR] * 6, [], False, "the model before stays"),
         ([CAR] * 3 + [None] * 3, [None] * 3 + [CAR] * 3, [], True, "no image to compare"),
         ([CAR] * 6, [CAR] * 6, [], True, "at least as good: 1.00 against 1.00"),

@@ -178,9 +178,13 @@ class TestVersions:
         assert len(store.all_versions()) == 3
 
     def test_files_that_are_gone(self, store: MicroStore) -> None:
-        store.add_version(trained("abc123abc123"))
-        store.note_gone(["abc123abc123", "unknown"])
-        assert not store.versions(KEY)[0].is_on_disk
+        first = trained("abc123abc123")
+        other = replace(first, scope="label a")  # the same model of another scope
+        for one in (first, other):
+            store.add_version(one)
+        store.note_gone([first, trained("unknown")])
+        assert not store.versions(KEY, "project")[0].is_on_disk
+        assert store.versions(KEY, "label a")[0].is_on_disk
 
     def test_an_unknown_version_is_not_promoted(self, store: MicroStore) -> None:
         store.add_version(trained("abc123abc123"))
