@@ -41,7 +41,7 @@ from backends.micro.learning import Learner
 from backends.micro.nouns import ModelVersion, ScopeKind
 from backends.micro.registry import Registry
 from backends.micro.rivalry import has_earned
-from backends.micro.scopes import check, fills, scope_of
+from backends.micro.scopes import check, fills, knows_any, scope_of
 from backends.micro.shelf import ModelShelf
 from backends.micro.store import MicroStore
 from backends.micro.versions import FAMILY, UNTRAINED, is_ours, is_stored, project_version
@@ -310,10 +310,16 @@ class MicroBackend:
         if known is None or time.monotonic() - known.read_at > _READ_EVERY_S:
             known = self._read(project.key)
         return {
-            scope: one
-            for scope, one in known.models.items()
-            if scope_of(project.config, scope) is not None and self.registry.folder(one).is_dir()
+            scope: one for scope, one in known.models.items() if self._is_fit(project.config, one)
         }
+
+    def _is_fit(self, config: LabelConfig, version: ModelVersion) -> bool:
+        """Whether a model is there, and still has a place in the label config."""
+        scope = scope_of(config, version.scope)
+        if scope is None or not self.registry.folder(version).is_dir():
+            return False
+        labels = version.report.get("labels")
+        return not labels or knows_any(config, scope, labels)
 
     def _read(self, project_key: str) -> _Current:
         read = _Current(self.store.current(project_key), time.monotonic())

@@ -36,7 +36,8 @@ class Verdict:
 
     `quality` of the new model and `baseline` of the old one, 0..1, are on the same held-out images;
     without an old one, `quality` is on all that were held out. `f1`: of the new one there, of
-    regions that score 0.5 or more. None where nothing was held out.
+    regions that score 0.5 or more. None where nothing was held out. `is_measured` is False where
+    more time could have held something out.
     """
 
     promote: bool
@@ -44,6 +45,7 @@ class Verdict:
     baseline: float | None
     f1: float | None
     why: str
+    is_measured: bool = True
 
 
 def judge(
@@ -122,7 +124,7 @@ def _not_compared(
         why += ": the model before stays" if is_rival else ""
         if not promote:
             why += "; label more, or raise LABELPILOT_TRAIN_BUDGET_S"
-        return Verdict(promote=promote, quality=None, baseline=None, f1=None, why=why)
+        return Verdict(promote, None, None, None, why, is_measured=len(truth) == 1)
     theirs, ours = _some(truth, seen), _some(new, seen)
     quality, f1 = _quality(ours, theirs), _f1(ours, theirs)
     what = "no image to compare it by" if is_rival else "nothing to compare it with"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from backends.interface import Task
 from backends.micro.course import Course, Tools
@@ -16,11 +17,13 @@ from backends.micro.training import train
 from micro_models.budget import Progress
 
 _STEP_EVERY_S = 0.5
+# Where nothing could be held out in the time, on a slow or busy machine, so many times as much.
+_PATIENCE = (1, 2, 4)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a scope: the tasks to answer `first`; `note`: why no model was promoted."""
+    """What became of a scope: the tasks to answer `first`; `note`: what people should know."""
 
     first: tuple[int, ...] = ()
     note: str = ""
@@ -46,25 +49,39 @@ class ScopeTraining:
         before = self._store.current(self._key).get(self._scope.key)
         if before is not None and not self._tools.registry.folder(before).is_dir():
             before = None
-        with self._tools.registry.workspace() as folder:
-            pictures = lesson.pictures(folder)
-            request = Request(
-                examples=pictures.labelled,
-                unlabelled=pictures.others,
-                budget_s=self._course.budget_s,
-                seed=int(lesson.data[:8], 16),
-                device=self._tools.settings.train_device,
-                rival_folder=self._tools.registry.folder(before) if before else None,
-                threshold=self._tools.settings.micro_score_threshold,
-            )
-            trained = train(
-                request,
-                folder,
-                told=self._told,
-                go_on=self._course.go_on,
-                on_better=lambda early: self._take_early(early, pictures, before),
-            )
-            return self._take(trained, lesson, pictures)
+        for times in _PATIENCE:
+            with self._tools.registry.workspace() as folder:
+                pictures = lesson.pictures(folder)
+                trained = self._trained(pictures, before, folder, lesson, times)
+                verdict = self._verdict(trained, pictures)
+                if verdict.is_measured or times == _PATIENCE[-1]:
+                    return self._take(trained, lesson, pictures, verdict)
+        raise AssertionError
+
+    def _trained(
+        self,
+        pictures: Pictures,
+        before: ModelVersion | None,
+        folder: Path,
+        lesson: Lesson,
+        times: int,
+    ) -> Trained:
+        request = Request(
+            examples=pictures.labelled,
+            unlabelled=pictures.others,
+            budget_s=times * self._course.budget_s,
+            seed=int(lesson.data[:8], 16),
+            device=self._tools.settings.train_device,
+            rival_folder=self._tools.registry.folder(before) if before else None,
+            threshold=self._tools.settings.micro_score_threshold,
+        )
+        return train(
+            request,
+            folder,
+            told=self._told,
+            go_on=self._course.go_on,
+            on_better=lambda early: self._take_early(early, pictures, before),
+        )
 
     def _why_not(self, lesson: Lesson) -> str:
         count, least = lesson.labels, self._tools.settings.train_first_at
@@ -76,7 +93,9 @@ class ScopeTraining:
         latest = next(iter(self._store.versions(self._key, self._scope.key)), None)
         is_here = latest is not None and self._tools.registry.folder(latest).is_dir()
         if latest is not None and is_here and latest.data == lesson.data:
-            return f"nothing has changed since version {latest.id} was trained"
+            return f"nothing has changed since version {latest.id} was trained" + (
+                f"; {left_out}" if (left_out := _left_out(lesson)) else ""
+            )
         return ""
 
     def _take_early(
@@ -88,14 +107,15 @@ class ScopeTraining:
         self._keep(trained, pictures, self._verdict(trained, pictures))
         self._course.early(self._first(trained) or tuple(number for number, _ in pictures.others))
 
-    def _take(self, trained: Trained, lesson: Lesson, pictures: Pictures) -> Outcome:
-        verdict = self._verdict(trained, pictures)
+    def _take(
+        self, trained: Trained, lesson: Lesson, pictures: Pictures, verdict: Verdict
+    ) -> Outcome:
         row = self._keep(trained, pictures, verdict)
         self._store.add_version(replace(row, data=lesson.data))
         self._tools.registry.prune()
         if not verdict.promote:
             return Outcome(note=f"version {row.id} was not promoted: {verdict.why}")
-        return Outcome(first=self._first(trained))
+        return Outcome(first=self._first(trained), note=_left_out(lesson))
 
     def _keep(self, trained: Trained, pictures: Pictures, verdict: Verdict) -> ModelVersion:
         """Keep a model, and let it answer if it may.
@@ -163,3 +183,12 @@ class ScopeTraining:
             remaining_s=progress.remaining_s,
         )
         self._store.note_step(self._key, step)
+
+
+def _left_out(lesson: Lesson) -> str:
+    """What of the labels was not learned, "" for nothing."""
+    if not lesson.problems:
+        return ""
+    task, problem = next(iter(sorted(lesson.problems.items())))
+    more = f", and {len(lesson.problems) - 1} more" if len(lesson.problems) > 1 else ""
+    return f"not all labels are learned from: task {task}{more}: {problem}"

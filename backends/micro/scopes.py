@@ -9,7 +9,7 @@ each clip. Controls that say the same share models; others' labels a model never
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,13 @@ def scope_of(config: LabelConfig, key: str) -> Scope | None:
         if found is not None and found.key == key:
             return found
     return None
+
+
+def knows_any(config: LabelConfig, scope: Scope, labels: Collection[str]) -> bool:
+    """Whether a control of the scope can hold one of the labels: they may have been renamed."""
+    controls = [one for one in config.controls if one.name in scope.controls]
+    sources = [labels_source(config, one) for one in controls]
+    return any(_knows(source, label) for source in sources for label in labels)
 
 
 def covers(scope: Scope, task: Task | LabelledTask) -> bool:

@@ -66,7 +66,7 @@ def _mapping_problems(run: Run, filling: Filling, detector: Detector) -> Iterato
             else 'write predicted_values="class, class" on a label'
         )
         yield (
-            f"{target} stays empty: no class of {run.model[:80]} has a label "
+            f"YOLO leaves {target} empty: no class of {run.model[:80]} has a label "
             f"(it knows {shortened(detector.labels)}); {cure}."
         )
         return

@@ -234,7 +234,7 @@ def _emptiness(target: Target) -> str | None:
 
 def _no_points(target: Target) -> str:
     return (
-        f"{target} stays empty: no label says which point of the skeleton it is; write "
+        f"YOLO leaves {target} empty: no label says which point of the skeleton it is; write "
         '<Label value="nose" predicted_values="person" model_index="0"/>.'
     )
 

@@ -238,6 +238,25 @@ def test_a_failed_training_keeps_the_old_model_and_says_why(world: World) -> Non
     assert world.current() == {"project": "000000000002"}
 
 
+def test_where_nothing_could_be_measured_more_time_is_taken(world: World) -> None:
+    world.label(1, 2, 3, 4, 5)
+    world.trainer.finds = lambda request: tuple(
+        one.regions if request.budget_s > 50 else None for one in request.examples
+    )
+    world.learn()
+    assert [one.budget_s for one in world.trainer.requests] == [45.0, 90.0]
+    assert list(world.current()) == ["project"]
+
+
+def test_but_not_for_ever_and_what_nobody_measured_does_not_answer(world: World) -> None:
+    world.label(1, 2, 3, 4, 5)
+    world.trainer.finds = lambda request: tuple(None for _ in request.examples)
+    world.learn()
+    assert [one.budget_s for one in world.trainer.requests] == [45.0, 90.0, 180.0]
+    assert world.current() == {}
+    assert "could be held out to measure it; label more" in world.note()
+
+
 def test_what_is_labelled_meanwhile_is_still_news(world: World) -> None:
     world.label(1, 2, 3, 4, 5)
     world.trainer.before = lambda: world.label(6)
@@ -311,6 +330,7 @@ def test_a_picture_that_is_lost_costs_only_itself(world: World) -> None:
     world.learn()
     (request,) = world.trainer.requests
     assert [one.task_id for one in request.examples] == [1, 2, 4, 5, 6]
+    assert world.note() == "not all labels are learned from: task 3: there is no picture"
 
 
 def test_scopes_share_the_time_and_one_that_fails_does_not_stop_the_others(

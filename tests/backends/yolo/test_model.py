@@ -596,7 +596,7 @@ def test_check_may_wait_for_the_model(tmp_path: Path) -> None:
     assert yolo.check(asked.config) == []
     assert "not loaded yet" in yolo.describe(asked)[0]
     load.may_load.set()
-    assert "stays empty" in yolo.check(asked.config, wait_s=20)[0]
+    assert "YOLO leaves" in yolo.check(asked.config, wait_s=20)[0]
 
 
 class Segmenter:
