@@ -17,7 +17,13 @@ from typing import TypeVar
 from label_studio_sdk import LabelStudio
 from sqlalchemy.exc import SQLAlchemyError
 
-from backends.errors import LabelpilotError, LabelStudioError, LabelStudioRefused, ModelMissing
+from backends.errors import (
+    LabelpilotError,
+    LabelStudioError,
+    LabelStudioRefused,
+    ModelMissing,
+    StateError,
+)
 from backends.interface import Labelled, Learner, Prelabeller, Project, Task
 from backends.jobs.changes import Lost
 from backends.jobs.store import JobStore
@@ -49,10 +55,10 @@ T = TypeVar("T")
 
 PAGE = 1_000
 _SUSPECT_STARTS, _MOST_STARTS = 3, 5  # a turn that kills its worker again and again
-_MOST_DELAYS = 20
+MOST_DELAYS = 20
 FIRST_DELAY_S, _LONGEST_DELAY_S = 30.0, 900.0
 _FRAMES_EVERY_S = 1.0
-_DATABASE_AGAIN_S = 2.0
+DATABASE_AGAIN_S = 2.0
 
 
 class Superseded(Exception):
@@ -97,14 +103,14 @@ class Turns:
             log.debug("turn %s was taken over, or its job has ended", turn_id)
         except Stopped:
             self._surely(lambda: self._store.turns.put_back(turn))
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, StateError) as error:
             log.warning("the database failed (%s), trying again", type(error).__name__)
-            self._surely(lambda: self._store.turns.put_back(turn, delay_s=_DATABASE_AGAIN_S))
+            self._surely(lambda: self._store.turns.put_back(turn, delay_s=DATABASE_AGAIN_S))
         finally:
             self._sent()  # there may be room for the next
 
     def _do(self, turn: Turn) -> None:
-        """The turn's work. Errors: `Lost`, `Stopped`, and those of the database."""
+        """The turn's work. Errors: `Lost`, `Stopped`, and those of databases."""
         job = turn.job
         try:
             if turn.kind in (TurnKind.LABEL, TurnKind.FIRST):
@@ -112,7 +118,7 @@ class Turns:
                     self._label(turn)
             elif turn.starts > _MOST_STARTS:
                 what = "listing tasks" if turn.kind is TurnKind.LIST else "it"
-                self._end(turn, State.FAILED, f"{what} ended {_MOST_STARTS} workers")
+                self._fail(turn, f"{what} ended {_MOST_STARTS} workers")
             elif turn.kind is TurnKind.TRAIN:
                 self._train(turn)
             else:
@@ -122,16 +128,19 @@ class Turns:
         except Superseded as error:
             self._end(turn, State.SUPERSEDED, str(error))
         except (Unfit, ModelMissing) as error:
-            self._postpone(turn, f"waits for a worker with its model: {error}", State.SUPERSEDED)
+            note = f"waits for a worker with its model: {error}"
+            self._postpone(turn, note, FIRST_DELAY_S, State.SUPERSEDED)
+        except StateError as error:  # a database that is away for a moment, or a disk that is full
+            self._postpone(turn, f"waits: {error}", DATABASE_AGAIN_S)
         except LabelStudioRefused as error:
-            self._end(turn, State.FAILED, str(error))
+            self._fail(turn, str(error))
         except LabelStudioError as error:
-            self._postpone(turn, f"waits for Label Studio: {error}", State.FAILED)
+            self._postpone(turn, f"waits for Label Studio: {error}", FIRST_DELAY_S)
         except LabelpilotError as error:
-            self._end(turn, State.FAILED, str(error))
+            self._fail(turn, str(error))
         except Exception as error:  # a job must not stay open for ever
             log.debug("turn %s", turn.id, exc_info=True)
-            self._end(turn, State.FAILED, f"a fault in labelpilot ({type(error).__name__})")
+            self._fail(turn, f"a fault in labelpilot ({type(error).__name__})")
 
     def _train(self, turn: Turn) -> None:
         """Have the project's models trained."""
@@ -324,12 +333,17 @@ class Turns:
         if self._stopping.is_set():
             raise Stopped
 
-    def _postpone(self, turn: Turn, note: str, at_last: State) -> None:
-        """Try it again later, longer and longer; in the end the job ends as `at_last`."""
-        if turn.delays >= _MOST_DELAYS:
+    def _postpone(
+        self, turn: Turn, note: str, first_s: float, at_last: State = State.FAILED
+    ) -> None:
+        """Try it again after `first_s`, then later and later; in the end the job is `at_last`.
+
+        What a training was to learn is left then for another, which is asked for at once.
+        """
+        if turn.delays >= MOST_DELAYS:
             self._end(turn, at_last, note)
             return
-        delay_s = min(FIRST_DELAY_S * 2**turn.delays, _LONGEST_DELAY_S)
+        delay_s = min(first_s * 2**turn.delays, _LONGEST_DELAY_S)
         log.warning("%s of project %s %s", _what(turn), turn.job.project_key, note)
         self._store.turns.put_back(turn, delay_s=delay_s)
         self._store.tell(turn.job.id, note)
@@ -349,10 +363,14 @@ class Turns:
         self._store.turns.note(turn, failed=dict.fromkeys(ids, reason))
         return False
 
-    def _end(self, turn: Turn, state: State, note: str) -> None:
-        log.warning("%s of project %s ended: %s", _what(turn), turn.job.project_key, note)
+    def _fail(self, turn: Turn, note: str) -> None:
+        """End the job, since trying again would change nothing; so learns the learner."""
         if turn.kind is TurnKind.TRAIN and (learner := self._learner()) is not None:
             learner.give_up(turn.job.project_key, note)
+        self._end(turn, State.FAILED, note)
+
+    def _end(self, turn: Turn, state: State, note: str) -> None:
+        log.warning("%s of project %s ended: %s", _what(turn), turn.job.project_key, note)
         self._store.end(turn.job.id, state, note)
 
     def _patience(self, turn: Turn) -> Patience:
@@ -368,7 +386,7 @@ class Turns:
                 return call()
             except SQLAlchemyError as error:
                 log.warning("the database failed (%s), trying again", type(error).__name__)
-                if self._stopping.wait(_DATABASE_AGAIN_S):
+                if self._stopping.wait(DATABASE_AGAIN_S):
                     raise
 
 

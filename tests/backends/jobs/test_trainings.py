@@ -17,6 +17,7 @@ from backends.errors import (
     LabelStudioError,
     LabelStudioRefused,
     MediaError,
+    StateError,
 )
 from backends.jobs import turns
 from backends.jobs.jobs import Jobs
@@ -38,8 +39,12 @@ class Learner:
     learned: list[str] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
+    hiccups: int = 0  # so often `give_up` finds the database away
 
     def give_up(self, project_key: str, reason: str) -> None:
+        if self.hiccups:
+            self.hiccups -= 1
+            raise StateError("the database failed")
         self.given_up.append(reason)
 
     def learn(
@@ -183,25 +188,70 @@ def test_a_training_goes_on_in_the_next_process(
         assert [job.state for job in jobs.recent_trainings()] == ["done"]
 
 
-def test_label_studio_may_be_away(
-    quick: Jobs, learner: Learner, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "delay", "note"),
+    [
+        (LabelStudioError("no answer"), "FIRST_DELAY_S", "waits for Label Studio: no answer"),
+        (StateError("the database failed"), "DATABASE_AGAIN_S", "waits: the database failed"),
+    ],
+)
+def test_what_is_away_for_a_while_is_waited_for(
+    quick: Jobs,
+    learner: Learner,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    delay: str,
+    note: str,
 ) -> None:
-    monkeypatch.setattr(turns, "FIRST_DELAY_S", 0.5)
+    monkeypatch.setattr(turns, delay, 0.5)
     away = threading.Event()
     away.set()
 
     def act(go_on: Callable[[], None], tell: Callable[[str], None]) -> None:
         if away.is_set():
-            raise LabelStudioError("no answer")
+            raise error
 
     learner.act = act
     quick.train(KEY)
-    until(lambda: "waits for Label Studio: no answer" in getattr(quick.training(KEY), "note", ""))
+    until(lambda: getattr(quick.training(KEY), "note", "") == note)
     assert quick.is_training(KEY)
     away.clear()
     over(quick)
     assert len(learner.learned) >= 2
+    assert learner.given_up == []
     assert getattr(quick.training(KEY), "state", None) == State.DONE
+
+
+def test_what_is_away_for_too_long_leaves_all_to_be_learned_by_another_training(
+    quick: Jobs, learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "FIRST_DELAY_S", 0.01)
+    monkeypatch.setattr(turns, "MOST_DELAYS", 2)
+
+    def act(go_on: Callable[[], None], tell: Callable[[str], None]) -> None:
+        raise LabelStudioError("no answer")
+
+    learner.act = act
+    quick.train(KEY)
+    over(quick)
+    assert len(learner.learned) == 3
+    assert learner.given_up == []
+    assert getattr(quick.training(KEY), "state", None) == State.FAILED
+
+
+def test_a_database_that_is_away_when_a_training_fails_does_not_keep_it_open(
+    quick: Jobs, learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "DATABASE_AGAIN_S", 0.01)
+
+    def act(go_on: Callable[[], None], tell: Callable[[str], None]) -> None:
+        raise LabelStudioRefused("there is no project 7")
+
+    learner.act, learner.hiccups = act, 1
+    quick.train(KEY)
+    over(quick)
+    assert len(learner.learned) == 2
+    assert learner.given_up == ["there is no project 7"]
 
 
 @pytest.mark.parametrize(
