@@ -27,7 +27,7 @@ class Tools:
 
 @dataclass(frozen=True)
 class Course:
-    """One training of a project; `budget_s` is for each of its scopes.
+    """One training of a project; `budget_s` is for all of its scopes.
 
     `asked`: a person wants it, however few labels there are. `go_on` raises when it is to stop;
     `early` is called when a first model answers while a better one is trained, with the tasks to

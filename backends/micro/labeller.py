@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -39,6 +38,7 @@ from backends.micro.controls import Controls, placed_tracks
 from backends.micro.nouns import ModelVersion, Scope, ScopeKind
 from backends.micro.scopes import covers, image_controls, video_controls
 from backends.micro.shelf import ModelShelf
+from backends.micro.tracked import read_tracks_file, tracks_file, write_tracks_file
 from backends.micro.video import track_clip
 from backends.settings import Settings
 from micro_models.active_learning.certainty import joint_certainty, near_miss_floor
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
     from micro_models import MicroModel
 
 Frames = Mapping[int, tuple[Region, ...]]
-# A model, a video, and what people drew in it.
-_TrackedKey = tuple[str, str, str]
-_MOST_TRACKED = 200
 # Task id, the prediction's score 0..1, what is shown: for who wants the least sure ones.
 TellShown = Callable[[int, float, Sequence[Region]], None]
 
@@ -129,9 +126,6 @@ class Labeller:
         self._shelf = shelf
         self._threshold = settings.micro_score_threshold
         self._track_min_iou = settings.track_min_iou
-        # With each new model of a clip a project's version is another one, and all its clips are
-        # answered again: those whose own model stays the same are not tracked again.
-        self._tracked: OrderedDict[_TrackedKey, tuple[list[Track], float]] = OrderedDict()
 
     def label(
         self,
@@ -265,9 +259,29 @@ class Labeller:
         placed: list[PlacedTrack] = []
         sure: list[float] = []
         for version in plan.on_video(task):
-            known = plan.work.known(task, file) if plan.work.known else {}
-            key = version.id, file.digest, repr(sorted(known.items()))
-            tracks, certain = self._tracked.get(key) or track_clip(
+            tracks, certain = self._tracked(plan, version, file, task, progress)
+            placed += placed_tracks(
+                tracks, plan.work.project.config, to_name=medium.name, task_key=_key(task, file)
+            )
+            sure.append(certain)
+        return placed, joint_certainty(sure)
+
+    def _tracked(
+        self,
+        plan: _Plan,
+        version: ModelVersion,
+        file: VideoFile,
+        task: Task,
+        progress: TaskProgress,
+    ) -> tuple[list[Track], float]:
+        """A video's tracks, found now or before."""
+        known = plan.work.known(task, file) if plan.work.known else {}
+        path = tracks_file(
+            self._shelf.folder(version), file.digest, known, self._threshold, self._track_min_iou
+        )
+        found = read_tracks_file(path)
+        if found is None:
+            found = track_clip(
                 self._shelf.model(version),
                 file,
                 source=self._videos,
@@ -276,18 +290,9 @@ class Labeller:
                 known=known,
                 progress=lambda done, in_all: progress(task, done, in_all),
             )
-            self._keep(key, (tracks, certain))
-            placed += placed_tracks(
-                tracks, plan.work.project.config, to_name=medium.name, task_key=_key(task, file)
-            )
-            sure.append(certain)
-        return placed, joint_certainty(sure)
-
-    def _keep(self, key: _TrackedKey, found: tuple[list[Track], float]) -> None:
-        self._tracked[key] = found
-        while len(self._tracked) > _MOST_TRACKED:
-            with suppress(KeyError):  # another thread was faster
-                self._tracked.popitem(last=False)
+            with suppress(OSError):  # then it is found again next time
+                write_tracks_file(path, *found)
+        return found
 
 
 def _key(task: Task, file: ImageFile | VideoFile) -> str:

@@ -107,21 +107,25 @@ class Learner:
         key = course.project.key
         first: list[int] = []
         failures: list[str] = []
+        share = course.budget_s
+        trainings = {scope.key: ScopeTraining(self._tools, course, scope) for scope in wanted}
         if len(wanted) > 1:
-            due = [ScopeTraining(self._tools, course, scope).is_due() for scope in wanted]
-            course = replace(course, budget_s=_share(course.budget_s, sum(due)))
-        for scope in wanted:
+            share = _share(course.budget_s, sum(map(_is_due, trainings.values())))
+        for name, training in trainings.items():
             course.go_on()
-            name = f"{scope.key}: " if len(wanted) > 1 else ""
+            prefix = f"{name}: " if len(wanted) > 1 else ""
             try:
-                outcome = ScopeTraining(self._tools, course, scope).run()
+                outcome = training.run(budget_s=share)
             except LabelStudioError:
                 raise
-            except LabelpilotError as error:  # one scope must not keep the others from learning
-                log.warning("project %s, %s: not trained: %s", course.project.id, scope.key, error)
-                failures.append(f"{name}{error}")
+            except Exception as error:  # one scope must not keep the others from learning
+                course.go_on()  # it was only stopped, whatever became of that
+                log.debug("training %s", name, exc_info=True)
+                said = _said(error)
+                log.warning("project %s, %s: not trained: %s", course.project.id, name, said)
+                failures.append(f"{prefix}{said}")
                 continue
-            notes += [f"{name}{outcome.note}"] if outcome.note else []
+            notes += [f"{prefix}{outcome.note}"] if outcome.note else []
             first += outcome.first
         least = self._tools.settings.train_first_at
         if not wanted:
@@ -138,3 +142,17 @@ class Learner:
 
 def _share(budget_s: float, scopes_: int) -> float:
     return max(budget_s / max(scopes_, 1), min(_LEAST_BUDGET_S, budget_s))
+
+
+def _is_due(training: ScopeTraining) -> bool:
+    try:
+        return training.is_due()
+    except LabelStudioError:
+        raise
+    except Exception:  # noqa: BLE001 - told when it is trained
+        return True
+
+
+def _said(error: Exception) -> str:
+    is_told = isinstance(error, LabelpilotError)
+    return str(error) if is_told else f"a fault in labelpilot ({type(error).__name__})"

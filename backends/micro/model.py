@@ -6,8 +6,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 
 from backends.errors import LabelpilotError, LabelStudioRefused, ModelMissing
 from backends.interface import (
@@ -33,16 +35,16 @@ from backends.label_studio.sampling import align
 from backends.label_studio.tasks import read_project
 from backends.micro.clips import clip_examples
 from backends.micro.course import Tools
-from backends.micro.doubtful import Doubtful
+from backends.micro.doubtful import KEPT, Doubtful, Least
 from backends.micro.gathering import clip_medium
 from backends.micro.keeper import Keeper
 from backends.micro.labeller import Labeller, Work
 from backends.micro.learning import Learner
-from backends.micro.nouns import ModelVersion, ScopeKind
+from backends.micro.nouns import ModelVersion, Scope, ScopeKind
 from backends.micro.registry import Registry
-from backends.micro.rivalry import has_earned
+from backends.micro.rivalry import trusted
 from backends.micro.scopes import check, fills, knows_any, scope_of
-from backends.micro.shelf import ModelShelf
+from backends.micro.shelf import Load, ModelShelf, load_model
 from backends.micro.store import MicroStore
 from backends.micro.versions import FAMILY, UNTRAINED, is_ours, is_stored, project_version
 from backends.settings import Settings
@@ -85,6 +87,7 @@ class MicroBackend:
         projects: ProjectBook,
         rival: Prelabeller | None = None,
         background: Background | None = None,
+        load: Load = load_model,
     ) -> None:
         self._settings, self._studios, self._projects = settings, studios, projects
         self.store = MicroStore(settings)
@@ -94,7 +97,7 @@ class MicroBackend:
         self._labeller = Labeller(
             images=images,
             videos=videos,
-            shelf=ModelShelf(settings, self.registry.folder),
+            shelf=ModelShelf(settings, self.registry.folder, load=load),
             settings=settings,
         )
         tools = Tools(settings, self.store, self.registry, images, videos, rival)
@@ -120,10 +123,16 @@ class MicroBackend:
         self.store.close()
 
     def version(self, project: Project | None) -> str:
-        """A hash over the current models and the label config; one for all without models."""
+        """A hash over the current models and the label config; one for all without models.
+
+        Where tasks may be left to the pre-labeller, over its models too.
+        """
         if project is None:
             return UNTRAINED
-        models = {scope: one.id for scope, one in self._models(project).items()}
+        self._meet([project.key])
+        models = {scope.key: one.id for scope, one in self._models(project).items()}
+        if models and self._leaves_tasks(project):
+            models["others"] = self._rival_version(project) or ""
         return project_version(
             project.config, models, threshold=self._settings.micro_score_threshold
         )
@@ -131,13 +140,13 @@ class MicroBackend:
     def serving_version(self, project: Project) -> str | None:
         """Its version where a model has earned its place: it is no worse than the pre-labeller."""
         self._meet([project.key])
-        models = self._models(project)
-        if not models or not has_earned(list(models.values())):
-            return None
-        return self.version(project)
+        return self.version(project) if trusted(self._models(project)) else None
 
     def wait(self, project: Project) -> str:
         """The version. Errors: `ModelMissing` where nothing was trained yet."""
+        if self._rival is not None and self._leaves_tasks(project):
+            with suppress(LabelpilotError):  # then it leaves them alone
+                self._rival.wait(project)
         version = self.version(project)
         if not is_stored(version):
             raise ModelMissing(
@@ -236,25 +245,23 @@ class MicroBackend:
     ) -> None:
         """See `learning.Announce`."""
         current = self._read(project.key).models
-        models = self._models(project)
-        version = self.version(project)
-        before = self.store.standing(project.key).announced
-        if self.background is None or (version == before and not first and not anyway):
-            return
         served = self.serving_version(project)
-        if served is None and before:  # what was answered by a model that is no longer trusted
+        before = self.store.standing(project.key).announced
+        if served is None and before:  # what was answered by models that are no longer trusted
             served = self._rival_version(project)
-        if served is not None:
+        if self.background is None:
+            return
+        if served is not None and (served != before or first or anyway):
+            models = self._models(project)
             # A clip's tracks are of a task that has labels, which nobody would refresh else.
-            found = [scope_of(project.config, key) for key in models]
-            clips = [int(one.value) for one in found if one and one.kind is ScopeKind.CLIP]
-            others = not is_early and len(clips) < len(models)
+            clips = [int(one.value) for one in models if one.kind is ScopeKind.CLIP]
+            others = not is_early and not (clips and len(clips) == len(models))
             tasks = [*first, *(task for task in clips if task not in first)]
             self.background.refresh(project, served, first=tasks, others=others)
             self._align(project, served, go_on)
         if not is_early:
             ids = {scope: one.id for scope, one in current.items()}
-            self.store.note_announced(project.key, version, models=ids)
+            self.store.note_announced(project.key, served or "", models=ids)
 
     def _align(self, project: Project, version: str, go_on: Callable[[], None] | None) -> None:
         """Let uncertainty sampling go by the scores of this version; a convenience."""
@@ -277,18 +284,39 @@ class MicroBackend:
         self, project: Project, tasks: Iterable[Task], progress: TaskProgress | None
     ) -> Generator[Labelled, None, None]:
         version = self.wait(project)
-        models = {
-            scope: one
-            for key, one in self._models(project).items()
-            if (scope := scope_of(project.config, key)) is not None
-        }
+        models = trusted(self._models(project)) or self._models(project)
         doubtful = self._doubtful.of(project.key, version)
         work = Work(project, version, models, known=partial(self._known, project))
         try:
-            yield from self._labeller.label(work, tasks, progress=progress, shown=doubtful.add)
+            for is_ours, some in groupby(tasks, lambda task: bool(work.of(task))):
+                if is_ours or self._rival is None:
+                    yield from self._labeller.label(
+                        work, some, progress=progress, shown=doubtful.add
+                    )
+                else:
+                    yield from self._left(project, version, list(some), progress)
         finally:
-            if news := doubtful.news():
-                self.store.put_shown(project.key, version, news)
+            self._show(project.key, version, doubtful)
+
+    def _left(
+        self, project: Project, version: str, tasks: Sequence[Task], progress: TaskProgress | None
+    ) -> Iterator[Labelled]:
+        """What the pre-labeller says of tasks that no model is for, under our version.
+
+        For a project goes by one version: what carries another is hidden.
+        """
+        if self._rival is None or self._rival_version(project) is None:
+            yield from map(Labelled, tasks)
+            return
+        for one in self._rival.label(project, tasks, progress=progress):
+            found = one.prediction
+            yield replace(one, prediction=found and replace(found, version=version))
+
+    def _show(self, project_key: str, version: str, doubtful: Least) -> None:
+        """Keep the least sure ones for the status page, unless it has more of them already."""
+        news = doubtful.news()
+        if news and (len(news) == KEPT or len(news) >= len(self.store.captions(project_key))):
+            self.store.put_shown(project_key, version, news)
 
     def _known(
         self, project: Project, task: Task, video: VideoFile
@@ -303,23 +331,35 @@ class MicroBackend:
         )
         return truth.known
 
-    def _models(self, project: Project) -> Mapping[str, ModelVersion]:
-        """The models that answer, by scope, as they were read a moment ago."""
+    def _models(self, project: Project) -> dict[Scope, ModelVersion]:
+        """The models that may answer, as they were a moment ago: they are there, and fit."""
         with self._lock:
             known = self._current.get(project.key)
         if known is None or time.monotonic() - known.read_at > _READ_EVERY_S:
             known = self._read(project.key)
+        found = {scope_of(project.config, key): one for key, one in known.models.items()}
         return {
-            scope: one for scope, one in known.models.items() if self._is_fit(project.config, one)
+            scope: one
+            for scope, one in found.items()
+            if scope is not None and self._is_fit(project.config, scope, one)
         }
 
-    def _is_fit(self, config: LabelConfig, version: ModelVersion) -> bool:
-        """Whether a model is there, and still has a place in the label config."""
-        scope = scope_of(config, version.scope)
-        if scope is None or not self.registry.folder(version).is_dir():
-            return False
+    def _is_fit(self, config: LabelConfig, scope: Scope, version: ModelVersion) -> bool:
+        """Whether a model is there, and one of its labels still has a place."""
         labels = version.report.get("labels")
-        return not labels or knows_any(config, scope, labels)
+        return self.registry.folder(version).is_dir() and (
+            not labels or knows_any(config, scope, labels)
+        )
+
+    def _leaves_tasks(self, project: Project) -> bool:
+        """Whether there may be tasks that no model is for."""
+        kinds = {scope.kind for scope in self._models(project)}
+        return ScopeKind.FIELD in kinds and self._rival is not None
+
+    def forget_current(self) -> None:
+        """Read anew which models there are, when they are asked for."""
+        with self._lock:
+            self._current.clear()
 
     def _read(self, project_key: str) -> _Current:
         read = _Current(self.store.current(project_key), time.monotonic())

@@ -9,7 +9,7 @@ from backends.errors import LabelpilotError, ModelMissing
 from backends.interface import Prelabeller, Project, Task
 from backends.label_studio.annotations import read_annotation
 from backends.label_studio.results import encode_prediction
-from backends.micro.nouns import ModelVersion
+from backends.micro.nouns import ModelVersion, Scope, ScopeKind
 from backends.micro.versions import is_ours
 from micro_models.evaluation.counting import count
 from micro_models.regions import Region
@@ -28,6 +28,14 @@ def has_earned(models: Sequence[ModelVersion]) -> bool:
     ours = [f1 for f1, rival in measured if rival is not None]
     theirs = [rival for _, rival in measured if rival is not None]
     return sum(ours) >= sum(theirs)
+
+
+def trusted(models: Mapping[Scope, ModelVersion]) -> dict[Scope, ModelVersion]:
+    """Those that have earned their place: each by itself where it answers alone, else together."""
+    alone = {scope: one for scope, one in models.items() if scope.kind is ScopeKind.FIELD}
+    together = {scope: one for scope, one in models.items() if scope not in alone}
+    earned = {scope: one for scope, one in alone.items() if has_earned([one])}
+    return {**earned, **(together if has_earned(list(together.values())) else {})}
 
 
 def rival_f1(

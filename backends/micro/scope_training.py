@@ -18,7 +18,7 @@ from micro_models.budget import Progress
 
 _STEP_EVERY_S = 0.5
 # Where nothing could be held out in the time, on a slow or busy machine, so many times as much.
-_PATIENCE = (1, 2, 4)
+_PATIENCE = (1, 3)
 
 
 @dataclass(frozen=True)
@@ -36,40 +36,40 @@ class ScopeTraining:
         self._tools, self._course, self._scope = tools, course, scope
         self._store, self._key = tools.store, course.project.key
         self._told_at = 0.0
+        self._lesson: Lesson | None = None
 
     def is_due(self) -> bool:
         """Whether there is something new to train on. Errors: `LabelStudioError`."""
-        return not self._why_not(gather(self._tools, self._course, self._scope))
-
-    def run(self) -> Outcome:
-        """Train if there is something new. Errors: `TrainingFailed`, `LabelStudioError`."""
         lesson = gather(self._tools, self._course, self._scope)
+        is_due = not self._why_not(lesson)
+        self._lesson = lesson if is_due else None  # labels with masks are large
+        return is_due
+
+    def run(self, *, budget_s: float) -> Outcome:
+        """Train if there is something new. Errors: `TrainingFailed`, `LabelStudioError`."""
+        lesson = self._lesson or gather(self._tools, self._course, self._scope)
+        self._lesson = None
         if note := self._why_not(lesson):
             return Outcome(note=note)
-        before = self._store.current(self._key).get(self._scope.key)
-        if before is not None and not self._tools.registry.folder(before).is_dir():
-            before = None
         for times in _PATIENCE:
             with self._tools.registry.workspace() as folder:
                 pictures = lesson.pictures(folder)
-                trained = self._trained(pictures, before, folder, lesson, times)
+                trained = self._trained(pictures, folder, lesson, times * budget_s)
                 verdict = self._verdict(trained, pictures)
                 if verdict.is_measured or times == _PATIENCE[-1]:
                     return self._take(trained, lesson, pictures, verdict)
         raise AssertionError
 
     def _trained(
-        self,
-        pictures: Pictures,
-        before: ModelVersion | None,
-        folder: Path,
-        lesson: Lesson,
-        times: int,
+        self, pictures: Pictures, folder: Path, lesson: Lesson, budget_s: float
     ) -> Trained:
+        before = self._store.current(self._key).get(self._scope.key)
+        if before is not None and not self._is_here(before):
+            before = None
         request = Request(
             examples=pictures.labelled,
             unlabelled=pictures.others,
-            budget_s=times * self._course.budget_s,
+            budget_s=budget_s,
             seed=int(lesson.data[:8], 16),
             device=self._tools.settings.train_device,
             rival_folder=self._tools.registry.folder(before) if before else None,
@@ -91,12 +91,15 @@ class ScopeTraining:
         if count < least and not self._course.asked:
             return f"{count} of {least} labels: training begins at {least}"
         latest = next(iter(self._store.versions(self._key, self._scope.key)), None)
-        is_here = latest is not None and self._tools.registry.folder(latest).is_dir()
-        if latest is not None and is_here and latest.data == lesson.data:
+        is_lost = latest is not None and latest.is_current and not self._is_here(latest)
+        if latest is not None and latest.data == lesson.data and not is_lost:
             return f"nothing has changed since version {latest.id} was trained" + (
                 f"; {left_out}" if (left_out := _left_out(lesson)) else ""
             )
         return ""
+
+    def _is_here(self, version: ModelVersion) -> bool:
+        return self._tools.registry.folder(version).is_dir()
 
     def _take_early(
         self, trained: Trained, pictures: Pictures, before: ModelVersion | None

@@ -143,12 +143,16 @@ def covers(scope: Scope, task: Task | LabelledTask) -> bool:
 
 
 def field_value(data: Mapping[str, Any], field: str) -> str | None:
-    """The value of a field as text; None for none, an empty or very long one, lists, objects."""
+    """The value of a field as text; None for none, an empty or very long one, lists, objects.
+
+    Neither are characters that no database takes.
+    """
     value = data.get(field)
     if not isinstance(value, str | int | float):
         return None
     text = str(value)
-    return text if 0 < len(text) <= _MOST_CHARS else None
+    is_plain = "\0" not in text and not any("\ud800" <= one <= "\udfff" for one in text)
+    return text if is_plain and 0 < len(text) <= _MOST_CHARS else None
 
 
 def check(config: LabelConfig) -> Sequence[str]:

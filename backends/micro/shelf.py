@@ -28,7 +28,8 @@ _GROWS = 2
 _LEAST_BYTES = 2_000_000
 
 
-def _load(folder: Path) -> MicroModel:
+def load_model(folder: Path) -> MicroModel:
+    """The model that lies in a folder; torch is imported only now."""
     from micro_models import load
 
     return load(folder)
@@ -51,13 +52,17 @@ class ModelShelf:
         settings: Settings,
         folder_of: Callable[[ModelVersion], Path],
         *,
-        load: Load = _load,
+        load: Load = load_model,
     ) -> None:
         self._most_bytes = settings.micro_memory_mb * _MEGABYTE
         self._folder_of = folder_of
         self._load = load
         self._lock = threading.Lock()
         self._kept: OrderedDict[tuple[str, str, str], _Kept] = OrderedDict()  # the last used last
+
+    def folder(self, version: ModelVersion) -> Path:
+        """Where a version lies."""
+        return self._folder_of(version)
 
     def model(self, version: ModelVersion) -> MicroModel:
         """The loaded model. Errors: `ModelMissing` if it cannot be used; asked again, it tries."""

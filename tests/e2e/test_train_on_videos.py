@@ -55,7 +55,8 @@ def test_key_frames_become_tracks_over_the_whole_clip(
     label_studio.api("POST", "/api/dm/views/", json={"project": project, "data": {}})
     (task,) = label_studio.upload(project, video)
     timeline = Timeline(Clip(FRAMES, FPS), FPS)
-    with labelpilot(label_studio, tmp_path / "pilot", LABELPILOT_SAM_MODEL="grabcut") as url:
+    settings = {"LABELPILOT_SAM_MODEL": "grabcut", "LABELPILOT_TRAIN_BUDGET_S": "20"}
+    with labelpilot(label_studio, tmp_path / "pilot", **settings) as url:
         connect(label_studio, project, url)
         track = drawn(clip, 5)
         value = encode_track(track, timeline, SIZE_PX)

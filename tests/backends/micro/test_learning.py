@@ -244,7 +244,7 @@ def test_where_nothing_could_be_measured_more_time_is_taken(world: World) -> Non
         one.regions if request.budget_s > 50 else None for one in request.examples
     )
     world.learn()
-    assert [one.budget_s for one in world.trainer.requests] == [45.0, 90.0]
+    assert [one.budget_s for one in world.trainer.requests] == [45.0, 135.0]
     assert list(world.current()) == ["project"]
 
 
@@ -252,7 +252,7 @@ def test_but_not_for_ever_and_what_nobody_measured_does_not_answer(world: World)
     world.label(1, 2, 3, 4, 5)
     world.trainer.finds = lambda request: tuple(None for _ in request.examples)
     world.learn()
-    assert [one.budget_s for one in world.trainer.requests] == [45.0, 90.0, 180.0]
+    assert [one.budget_s for one in world.trainer.requests] == [45.0, 135.0]
     assert world.current() == {}
     assert "could be held out to measure it; label more" in world.note()
 
@@ -307,14 +307,16 @@ def test_label_studio_may_be_away_and_nothing_is_taken_for_seen(
     assert world.store.waiting()
 
 
-def test_giving_up_says_why_and_keeps_what_came_since(world: World) -> None:
+def test_giving_up_says_why_and_keeps_what_came_since(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world.label(1, 2, 3, 4, 5)
 
-    def crash() -> None:
+    def crash(*_: Any, **__: Any) -> None:
         world.label(6)
         raise ZeroDivisionError
 
-    world.trainer.before = crash
+    monkeypatch.setattr(learning, "scopes", crash)
     with pytest.raises(ZeroDivisionError):
         world.learn()
     world.learner.give_up(KEY, "a fault in labelpilot")
@@ -356,6 +358,22 @@ def test_scopes_share_the_time_and_one_that_fails_does_not_stop_the_others(
     world.learn()  # the one that failed is tried again, with all the time
     assert [one.budget_s for one in world.trainer.requests] == [22.5, 22.5, 45.0]
     assert sorted(world.current()) == ["scene=day", "scene=night"]
+
+
+def test_a_fault_in_one_scope_is_told_and_the_others_learn(world: World) -> None:
+    world.config = BOXES.format(' scope="scene"')
+    world.label(*range(1, 6), scene="day")
+    world.label(*range(11, 17), scene="night")
+
+    def crash_once() -> None:
+        world.trainer.before = lambda: None
+        raise ZeroDivisionError("secret")
+
+    world.trainer.before = crash_once
+    world.learn()
+    assert list(world.current()) == ["scene=day"]
+    failure = world.store.standing(KEY).failure
+    assert failure == "scene=night: a fault in labelpilot (ZeroDivisionError)"
 
 
 def test_tasks_that_came_are_answered(world: World) -> None:
