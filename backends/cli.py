@@ -27,6 +27,7 @@ from backends.terminal import (
     console,
     load_settings,
     mistakes_explained,
+    print_table,
 )
 
 app = typer.Typer(
@@ -318,7 +319,7 @@ def weights_list() -> None:
         here = "[green]yes[/green]" if is_here else ""
         about = f"{weights.about}\n[dim]{weights.file}[/dim]"
         table.add_row(weights.name + mark, weights.gives, str(weights.size_mb), here, about)
-    console.print(table)
+    print_table(table)
     console.print(
         '* needs the extra: pip install "labelpilot[ultralytics]" (AGPL-3.0)\n'
         f"Model folder: {folder}\nLABELPILOT_SAM_MODEL names one for clicks and boxes drawn, "

@@ -12,7 +12,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from backends.errors import BadRequest, ModelMissing
-from backends.terminal import ProjectOption, console, load_settings, mistakes_explained
+from backends.terminal import (
+    ProjectOption,
+    console,
+    load_settings,
+    mistakes_explained,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from backends.micro.nouns import ModelVersion
@@ -23,6 +29,8 @@ _REFRESHED = (
     "start does"
 )
 _SCOPES_NAMED = 10
+# Of the list on a narrow screen: what takes several lines, so that ids and figures stay whole.
+_WRAPPED, _WIDE, _DATE = ("for", "made", ""), 110, len("2026-01-31")
 
 models_app = typer.Typer(
     no_args_is_help=True,
@@ -42,8 +50,8 @@ def models_list(
     """Show trained models, the newest first: what for, of how many labels, how good.
 
     Quality is on labelled tasks that were held out of the training, 0 to 1; beside it that of the
-    model which it was to replace, on the same tasks. One model of each scope is current, and
-    answers.
+    model which it was to replace, on the same tasks. F1 counts what scores 0.5 or more; beside it
+    that of YOLO. One model of each scope is current, and answers.
     """
     from backends.micro.store import MicroStore
 
@@ -57,8 +65,11 @@ def models_list(
             highlight=False,
         )
         return
-    names = ("id", "project", "for", "made", "labels", "quality", "replaced", "F1", "YOLO's F1", "")
-    table = Table(*names, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    is_narrow = console.is_terminal and console.width < _WIDE
+    for name in ("id", "project", "for", "made", "labels", "quality", "before", "F1", "YOLO", ""):
+        width = _DATE if name == "made" and is_narrow else None
+        table.add_column(name, no_wrap=name not in _WRAPPED, width=width, overflow="fold")
     for one in found:
         table.add_row(
             one.id,
@@ -69,7 +80,7 @@ def models_list(
             *(_share(value) for value in (one.quality, one.baseline, one.f1, one.rival)),
             f"[green]{_fate(one)}[/green]" if one.is_current else _fate(one),
         )
-    console.print(table)
+    print_table(table)
 
 
 @models_app.command("show")
@@ -150,7 +161,10 @@ def models_rollback(
 def train(
     project: ProjectOption,
     cancel: Annotated[
-        bool, typer.Option("--cancel", help="End the training that goes on; old models stay.")
+        bool,
+        typer.Option(
+            "--cancel", help="End the training that goes on; models that answer by then stay."
+        ),
     ] = False,
     detach: Annotated[
         bool, typer.Option("--detach", help="Leave the work to `labelpilot serve` or `worker`.")

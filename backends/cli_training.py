@@ -19,6 +19,7 @@ from backends.settings import Settings
 
 _LOOK_EVERY_S = 0.5
 _INTERRUPTED = 130
+_STAY = "the models that answer stay, and what changed is learned after the next submit"
 
 
 def run_train(settings: Settings, console: Console, project_id: int, *, detach: bool) -> int:
@@ -62,9 +63,9 @@ def run_cancel(settings: Settings, console: Console, project_id: int) -> int:
         cancelled = False
         for standing in known:
             # First, or whoever watches would begin again: what changed is no reason any more.
-            store.note_seen(standing, labels=standing.labels)
+            store.note_seen(standing, labels=len(store.known(standing.project_key)))
             cancelled |= services.jobs.cancel_training(standing.project_key)
-    console.print("cancelled; the models are as they were" if cancelled else "no training goes on")
+    console.print(f"cancelled; {_STAY}" if cancelled else "no training goes on", highlight=False)
     return 0
 
 
@@ -85,16 +86,20 @@ def told_outcome(
             "`labelpilot serve` or `labelpilot worker` refreshes the predictions", highlight=False
         )
     ended = job.state if job is not None else State.DONE
+    if ended is State.CANCELLED:
+        console.print(f"[red]cancelled[/red]; {_STAY}", highlight=False)
+        return 1
     failure = standing.failure
-    if ended in (State.FAILED, State.CANCELLED) and job is not None:
+    if ended is State.FAILED and job is not None:
         failure = failure or job.note
-    if not new and not standing.note and not failure:
+    # A note is of the last training that came through.
+    note = standing.note if ended is State.DONE else ""
+    if not new and not note and not failure:
         console.print("nothing new to train: no label has changed since the last time")
-    if standing.note:
-        console.print(standing.note, markup=False, highlight=False)
+    if note:
+        console.print(note, markup=False, highlight=False)
     if failure:
-        word = "cancelled" if ended is State.CANCELLED else "failed"
-        console.print(f"[red]{word}:[/red]", end=" ")
+        console.print("[red]failed:[/red]", end=" ")
         console.print(failure, markup=False, highlight=False)
     return 1 if failure else 0
 

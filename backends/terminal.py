@@ -10,12 +10,14 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from backends.errors import LabelpilotError
 from backends.settings import Settings
 
 console = Console()
 errors = Console(stderr=True)
+_NO_LIMIT = 100_000  # columns; what goes into a pipe or a file is not cut to a screen's width
 
 ProjectOption = Annotated[
     int,
@@ -28,6 +30,12 @@ UrlOption = Annotated[
         "name, such as http://labelpilot:9090, never localhost."
     ),
 ]
+
+
+def print_table(table: Table) -> None:
+    """Print a table to fit the screen; where there is none, in full."""
+    where = console if console.is_terminal else Console(file=console.file, width=_NO_LIMIT)
+    where.print(table)
 
 
 @contextmanager
