@@ -83,7 +83,7 @@ class Learner:
         if not fills(project.config):
             self._say(key, "no control of the label config is one that a micro-model could fill")
             return 0
-        synchronised(client, project.id, key, self._store, go_on=go_on)
+        synced = synchronised(client, project.id, key, self._store, go_on=go_on)
         labelled = self._store.labelled(key)
         self._store.note_labels(key, len(labelled))
         tell("")
@@ -99,7 +99,9 @@ class Learner:
             early=lambda first: self._announce(project, first, is_early=True),
         )
         first = self._train_each(wanted, course, notes)
-        self._announce(project, first, anyway=begun.tasks_came, go_on=go_on)
+        # Tasks came, or lost their labels: they have no prediction of the present version.
+        is_open = begun.tasks_came or bool(synced.gone)
+        self._announce(project, first, anyway=is_open, go_on=go_on)
         return len(labelled)
 
     def _train_each(self, wanted: Sequence[Scope], course: Course, notes: list[str]) -> list[int]:

@@ -247,7 +247,9 @@ class MicroBackend:
         current = self._read(project.key).models
         served = self.serving_version(project)
         before = self.store.standing(project.key).announced
-        if served is None and before:  # what was answered by models that are no longer trusted
+        if served is None and before and self._models(project):
+            # What answered is no longer trusted. Where it only has no place any more in the label
+            # config, nobody knows of anything better than what it said.
             served = self._rival_version(project)
         if self.background is None:
             return

@@ -21,6 +21,7 @@ from backends.micro.exchange import Request, Trained
 from backends.micro.learning import Learner
 from backends.micro.registry import Registry
 from backends.micro.store import MicroStore
+from backends.micro.sync import Synced
 from backends.settings import Settings
 from micro_models.regions import Box, Image, Region
 
@@ -91,6 +92,7 @@ class World:
     images: Images
     config: str = BOXES.format("")
     announced: list[tuple[tuple[int, ...], bool, bool]] = field(default_factory=list)
+    synced: Synced = field(default_factory=lambda: Synced(frozenset(), frozenset(), 0))
 
     def label(self, *tasks: int, label: str = "car", **data: str) -> None:
         """People draw one box in each of these tasks."""
@@ -134,7 +136,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             learning, "read_project",
             lambda client, number: (Project(KEY, parse_label_config(made.config)), 9),
         )  # fmt: skip
-        monkeypatch.setattr(learning, "synchronised", lambda *_, **__: None)
+        monkeypatch.setattr(learning, "synchronised", lambda *_, **__: made.synced)
         monkeypatch.setattr(unlabelled, "random_unlabelled", lambda *_, **__: [])
         monkeypatch.setattr(scope_training, "train", lambda *a, **k: trainer.train(*a, **k))
         yield made
@@ -378,6 +380,13 @@ def test_a_fault_in_one_scope_is_told_and_the_others_learn(world: World) -> None
 
 def test_tasks_that_came_are_answered(world: World) -> None:
     world.store.note_event([KEY], submissions=0, tasks_came=True)
+    world.learn()
+    assert world.announced == [((), True, False)]
+
+
+def test_so_are_those_that_lost_their_labels(world: World) -> None:
+    world.store.note_event([KEY], submissions=0)
+    world.synced = Synced(frozenset(), frozenset({3}), 9)
     world.learn()
     assert world.announced == [((), True, False)]
 
