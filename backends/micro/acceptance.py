@@ -32,9 +32,9 @@ SECONDS = {
 }
 # The editor computes coordinates anew; in percent of the picture, a hundredth is below a pixel.
 _SAME = 0.01
-# It may write a mask that nobody touched in other bytes, and tells that nobody did.
-_ENCODED = ("rle", "imageDataURL")
+# So the editor marks what nobody touched; of a track it marks no change.
 _UNTOUCHED = "prediction"
+_UNMARKED = "videorectangle"
 
 Results = Mapping[str, Sequence[Mapping[str, Any]]]
 
@@ -43,7 +43,8 @@ def accepted(prediction_result: Any, annotation_result: Any) -> Acceptance:
     """Of the regions of a prediction, those that the annotation made from it holds unchanged.
 
     A region is what has one id, its shape and labels together; a class of the picture is one too.
-    What a person added to a region, such as a class, does not change it.
+    What a person added to a region, such as a class, does not change it. A prediction may be
+    renewed while it is open, and of what was shown then only the annotation tells.
 
     >>> box = {"id": "a", "type": "rectanglelabels", "from_name": "r",
     ...        "value": {"x": 1, "y": 2, "width": 3, "height": 4, "rectanglelabels": ["car"]}}
@@ -51,13 +52,17 @@ def accepted(prediction_result: Any, annotation_result: Any) -> Acceptance:
     Acceptance(predicted=2, unchanged=1, seconds=7.0)
     """
     predicted, now = _by_region(prediction_result), _by_region(annotation_result)
+    untouched = {
+        name: results for name, results in now.items() if any(_is_untouched(one) for one in results)
+    }
+    shown = {**untouched, **predicted}
     same = [
         results
-        for name, results in predicted.items()
-        if all(_is_among(one, now.get(name, ())) for one in results)
+        for name, results in shown.items()
+        if name in untouched or all(_is_among(one, now.get(name, ())) for one in results)
     ]
     seconds = sum(_seconds(one) for results in same for one in results)
-    return Acceptance(len(predicted), len(same), seconds)
+    return Acceptance(len(shown), len(same), seconds)
 
 
 def together(of_each: Sequence[Acceptance]) -> Acceptance:
@@ -97,10 +102,11 @@ def _is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     if any(one.get(key) != other.get(key) for key in ("from_name", "type")):
         return False
     value, now = one["value"], other["value"]
-    return all(
-        _alike(value[key], now.get(key)) or (key in _ENCODED and other.get("origin") == _UNTOUCHED)
-        for key in value
-    )
+    return all(_alike(value[key], now.get(key)) for key in value)
+
+
+def _is_untouched(one: Mapping[str, Any]) -> bool:
+    return one.get("origin") == _UNTOUCHED and one.get("type") != _UNMARKED
 
 
 def _alike(one: Any, other: Any) -> bool:

@@ -30,6 +30,7 @@ TRACK = result(
     sequence=[{"frame": frame, "x": 1.0, "enabled": True} for frame in (1, 9, 20)],
     labels=["car"],
 )
+UNTOUCHED = {"origin": "prediction"}
 PAIR = [result("rectangle", x=1, y=2, width=3, height=4), result("labels", labels=["car"])]
 
 
@@ -75,9 +76,15 @@ def test_each_kind_of_region_may_be_changed(number: int) -> None:
         (PAIR, [PAIR[0], changed(PAIR[1], labels=["dog"])], Acceptance(1, 0, 0.0)),
         (PAIR, PAIR[:1], Acceptance(1, 0, 0.0)),
         # The bytes of a mask may differ where nobody touched it.
-        ([MASK], [changed(MASK, rle=[9]) | {"origin": "prediction"}], Acceptance(1, 1, 79.0)),
+        ([MASK], [changed(MASK, rle=[9]) | UNTOUCHED], Acceptance(1, 1, 79.0)),
         ([MASK], [changed(MASK, rle=[9]) | {"origin": "manual"}], Acceptance(1, 0, 0.0)),
         ([TRACK], [TRACK], Acceptance(1, 1, 21.0)),
+        # The prediction was renewed while an annotator had it open, and submitted what was there.
+        ([BOX], [changed(BOX, x=60) | UNTOUCHED], Acceptance(1, 1, 7.0)),
+        ([BOX], [changed(BOX, x=60) | {"origin": "prediction-changed"}], Acceptance(1, 0, 0)),
+        ([BOX], [BOX | UNTOUCHED, {**MASK, "id": "b"} | UNTOUCHED], Acceptance(2, 2, 86.0)),
+        ([], [BOX | UNTOUCHED, {**BOX, "id": "b", "origin": "manual"}], Acceptance(1, 1, 7.0)),
+        ([TRACK], [changed(TRACK, sequence=[]) | UNTOUCHED], Acceptance(1, 0, 0)),
         ([TRACK], [changed(TRACK, sequence=TRACK["value"]["sequence"][:2])], Acceptance(1, 0, 0)),
         ([result("textarea", text=["a"])], [result("textarea", text=["a"])], Acceptance(1, 1, 0)),
         # What is broken counts as nothing.
