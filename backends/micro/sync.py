@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from backends.label_studio.labelled import (
 from backends.micro.acceptance import accepted, together
 from backends.micro.nouns import Acceptance
 from backends.micro.store import MicroStore
+from backends.micro.versions import is_ours
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 _FEW = 300
 # What Label Studio wrote by a long request may come to light so much later than it is dated.
 _LATE = timedelta(minutes=10)
-_OURS = re.compile(r"(micro|yolo)-[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -45,17 +44,16 @@ def synchronised(
     store: MicroStore,
     *,
     go_on: Callable[[], None],
-    thoroughly: bool = False,
 ) -> Synced:
     """Keep Label Studio's present labels of a project, downloading only what changed.
 
     What was downloaded is kept page by page: whoever is stopped and does it again goes on from
     there. `go_on` raises to stop. Where much is labelled, only tasks that changed lately are
-    listed if their number then agrees with Label Studio's; `thoroughly` compares them all. Errors:
-    `LabelStudioError`, `StateError`.
+    listed if their number then agrees with Label Studio's. Errors: `LabelStudioError`,
+    `StateError`.
     """
     known = store.known(project_key)
-    until = "" if thoroughly else store.synced_to(project_key)
+    until = store.synced_to(project_key)
     now = _lately(client, project_id, known, until, go_on) if until else None
     if now is None:
         now = changed_labels(client, project_id, go_on=go_on)
@@ -97,6 +95,6 @@ def _acceptance(fetched: Fetched) -> Acceptance | None:
     of_each = []
     for one in fetched.task.annotations:
         parent = fetched.parents.get(one.get("parent_prediction") or 0)
-        if parent is not None and _OURS.fullmatch(parent.version):
+        if parent is not None and is_ours(parent.version):
             of_each.append(accepted(parent.result, one.get("result")))
     return together(of_each) if of_each else None
