@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
-from backends.errors import LabelpilotError, LabelStudioRefused, ModelMissing
+from backends.errors import LabelpilotError, ModelMissing
 from backends.interface import (
     AnnotationEvent,
     Background,
@@ -30,9 +30,10 @@ from backends.interface import (
 )
 from backends.jobs.answering import answer_in_time
 from backends.label_studio.client import LabelStudios
+from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.projects import ProjectBook
-from backends.label_studio.sampling import align
 from backends.label_studio.tasks import read_project
+from backends.micro.announcing import Announcer
 from backends.micro.clips import clip_examples
 from backends.micro.course import Tools
 from backends.micro.doubtful import KEPT, Doubtful, Least
@@ -57,8 +58,7 @@ _SUBMISSIONS = frozenset(
 )
 # Current models are read this often at most: /setup and each answer ask for them.
 _READ_EVERY_S = 0.5
-_KNOWN_VERSIONS = 50
-_ALIGN_TRIES = 20  # a second each, while the first predictions are on their way
+_KNOWN_PROJECTS, _KNOWN_VERSIONS = 50, 20  # that /versions tells
 _MOST_PROJECTS = 10_000  # in memory; anyone may ask for keys that nobody knows
 
 
@@ -101,7 +101,10 @@ class MicroBackend:
             settings=settings,
         )
         tools = Tools(settings, self.store, self.registry, images, videos, rival)
-        self._learner = Learner(tools, studios, self._refresh)
+        self._announce = Announcer(
+            self, studios=studios, store=self.store, background=lambda: self.background
+        )
+        self._learner = Learner(tools, studios, self._announce)
         self._keeper: Keeper | None = None
         self._lock = threading.Lock()
         self._current: dict[str, _Current] = {}
@@ -130,17 +133,18 @@ class MicroBackend:
         if project is None:
             return UNTRAINED
         self._meet([project.key])
-        models = {scope.key: one.id for scope, one in self._models(project).items()}
-        if models and self._leaves_tasks(project):
-            models["others"] = self._rival_version(project) or ""
-        return project_version(
-            project.config, models, threshold=self._settings.micro_score_threshold
-        )
+        return self._version(project, self._ids(project))
 
     def serving_version(self, project: Project) -> str | None:
         """Its version where a model has earned its place: it is no worse than the pre-labeller."""
         self._meet([project.key])
         return self.version(project) if trusted(self._models(project)) else None
+
+    def scopes(self, project: Project, *, anew: bool) -> Collection[Scope]:
+        """Those with a model that may answer, read `anew` from the database."""
+        if anew:
+            self._read(project.key)
+        return self._models(project).keys()
 
     def wait(self, project: Project) -> str:
         """The version. Errors: `ModelMissing` where nothing was trained yet."""
@@ -156,9 +160,17 @@ class MicroBackend:
         return version
 
     def versions(self) -> Sequence[str]:
-        """Those that predictions of known projects were refreshed to."""
-        told = [one.announced for one in self.store.standings()[:_KNOWN_VERSIONS]]
-        return list(dict.fromkeys(version for version in told if version))
+        """Of all known projects: the present one, and those of models that answered before."""
+        found: dict[str, None] = {}
+        for known in self._projects.all()[:_KNOWN_PROJECTS]:
+            with suppress(LabelpilotError):
+                project = Project(known.key, parse_label_config(known.label_config))
+                present = self._ids(project)
+                found[self._version(project, present)] = None
+                for one in self.store.versions(known.key)[:_KNOWN_VERSIONS]:
+                    if one.promoted_at is not None:
+                        found[self._version(project, {**present, one.scope: one.id})] = None
+        return [version for version in found if is_stored(version)]
 
     def fills(self, config: LabelConfig) -> bool:
         """Whether there is a control that a micro-model can fill."""
@@ -232,53 +244,10 @@ class MicroBackend:
         """Have predictions refreshed to the present models. Errors: `LabelpilotError`."""
         client = self._studios.sdk(project_key)
         found, _ = read_project(client, int(project_key.split(".")[0]))
-        self._refresh(replace(found, key=project_key))
+        self._announce(replace(found, key=project_key))
 
-    def _refresh(
-        self,
-        project: Project,
-        first: Sequence[int] = (),
-        *,
-        anyway: bool = False,
-        is_early: bool = False,
-        go_on: Callable[[], None] | None = None,
-    ) -> None:
-        """See `learning.Announce`."""
-        current = self._read(project.key).models
-        served = self.serving_version(project)
-        before = self.store.standing(project.key).announced
-        if served is None and before and self._models(project):
-            # What answered is no longer trusted. Where it only has no place any more in the label
-            # config, nobody knows of anything better than what it said.
-            served = self._rival_version(project)
-        if self.background is None:
-            return
-        if served is not None and (served != before or first or anyway):
-            models = self._models(project)
-            # A clip's tracks are of a task that has labels, which nobody would refresh else.
-            clips = [int(one.value) for one in models if one.kind is ScopeKind.CLIP]
-            others = not is_early and not (clips and len(clips) == len(models))
-            tasks = [*first, *(task for task in clips if task not in first)]
-            self.background.refresh(project, served, first=tasks, others=others)
-            self._align(project, served, go_on)
-        if not is_early:
-            ids = {scope: one.id for scope, one in current.items()}
-            self.store.note_announced(project.key, served or "", models=ids)
-
-    def _align(self, project: Project, version: str, go_on: Callable[[], None] | None) -> None:
-        """Let uncertainty sampling go by the scores of this version; a convenience."""
-        client = self._studios.sdk(project.key)
-        try:
-            for _ in range(_ALIGN_TRIES if go_on else 1):
-                if align(client, project.id, version, ours=is_ours):
-                    return
-                if go_on is not None:
-                    go_on()
-                    time.sleep(1.0)
-        except LabelStudioRefused as error:
-            log.warning("project %s: uncertainty sampling is not set up: %s", project.id, error)
-
-    def _rival_version(self, project: Project) -> str | None:
+    def rival_version(self, project: Project) -> str | None:
+        """The version of the pre-labeller's answers, if it has any."""
         version = self._rival.version(project) if self._rival is not None else ""
         return version if is_ours(version) else None
 
@@ -307,7 +276,7 @@ class MicroBackend:
 
         For a project goes by one version: what carries another is hidden.
         """
-        if self._rival is None or self._rival_version(project) is None:
+        if self._rival is None or self.rival_version(project) is None:
             yield from map(Labelled, tasks)
             return
         for one in self._rival.label(project, tasks, progress=progress):
@@ -353,15 +322,22 @@ class MicroBackend:
             not labels or knows_any(config, scope, labels)
         )
 
+    def _ids(self, project: Project) -> dict[str, str]:
+        return {scope.key: one.id for scope, one in self._models(project).items()}
+
+    def _version(self, project: Project, ids: Mapping[str, str]) -> str:
+        """What predictions carry if models with these ids, by scope, answer."""
+        others = self.rival_version(project) if ids and self._leaves_tasks(project) else None
+        return project_version(
+            project.config,
+            {**ids, "others": others} if others else ids,
+            threshold=self._settings.micro_score_threshold,
+        )
+
     def _leaves_tasks(self, project: Project) -> bool:
         """Whether there may be tasks that no model is for."""
         kinds = {scope.kind for scope in self._models(project)}
         return ScopeKind.FIELD in kinds and self._rival is not None
-
-    def forget_current(self) -> None:
-        """Read anew which models there are, when they are asked for."""
-        with self._lock:
-            self._current.clear()
 
     def _read(self, project_key: str) -> _Current:
         read = _Current(self.store.current(project_key), time.monotonic())

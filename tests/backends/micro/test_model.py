@@ -22,7 +22,7 @@ from backends.interface import (
 )
 from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.projects import ProjectBook
-from backends.micro import model as module
+from backends.micro import announcing as module
 from backends.micro.model import MicroBackend
 from backends.micro.nouns import ModelVersion
 from backends.micro.versions import UNTRAINED
@@ -91,14 +91,12 @@ class World:
 
     def promote(self, name: str, scope: str = "project", **values: Any) -> ModelVersion:
         """A model that answers for a scope."""
-        report = {"labels": {"ball": 5}}
-        made = ModelVersion(
-            name, KEY, scope, 1.0, 5, "data", "first", **{"report": report} | values
-        )
+        values = {"report": {"labels": {"ball": 5}}, "made_at": 1.0} | values
+        made = ModelVersion(name, KEY, scope, labels=5, data="data", why="first", **values)
         self.micro.registry.folder(made).mkdir(parents=True)
         self.micro.store.add_version(made)
         self.micro.store.promote(KEY, scope, name)
-        self.micro.forget_current()
+        self.micro.scopes(project(), anew=True)
         return made
 
     def task(self, number: int, **data: str) -> Task:
@@ -143,7 +141,7 @@ def world(tmp_path: Path, ball: MicroModel, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def refresh(world: World, asked: Project, *first: int, **how: Any) -> None:
-    world.micro._refresh(asked, first, **how)
+    world.micro._announce(asked, first, **how)
 
 
 def test_without_a_model_nothing_is_answered(world: World) -> None:
@@ -268,7 +266,6 @@ class TestRefresh:
         refresh(world, project())
         assert world.background.refreshed == world.aligned == []
         assert world.micro.store.standing(KEY).announced == ""
-        assert world.micro.versions() == []
         assert world.micro.store.unannounced() == []
 
     def test_what_is_trusted_no_more_gives_way_to_the_pre_labeller(self, world: World) -> None:
@@ -284,6 +281,15 @@ class TestRefresh:
         refresh(world, project())
         refresh(world, project(BOXES.format("").replace('"ball"', '"globe"')))
         assert len(world.background.refreshed) == 1
+
+
+def test_versions_are_the_present_one_and_those_that_answered_before(world: World) -> None:
+    assert world.micro.versions() == []
+    first = world.promote("aa")
+    before = world.micro.version(project())
+    world.promote("bb", made_at=2.0, parent=first.id)
+    present = world.micro.version(project())
+    assert world.micro.versions() == [present, before]
 
 
 @pytest.mark.parametrize(
