@@ -168,7 +168,13 @@ def doctor(
     with mistakes_explained():
         check_state(settings)
     with mistakes_explained(), closing(make_services(settings)) as services:
-        for check in run_checks(settings, project_id=project, url=url, prelabels=services.yolo):
+        for check in run_checks(
+            settings,
+            project_id=project,
+            url=url,
+            prelabels=services.yolo,
+            learned=services.micro.serving_version,
+        ):
             color = colors[check.outcome]
             console.print(
                 f"[{color}]{check.outcome:>4}[/{color}] {check.name}: {check.seen}", highlight=False

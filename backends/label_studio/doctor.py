@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -59,13 +59,22 @@ class Prelabels(Protocol):
         """What is not pre-labelled, each with its cure."""
 
 
+Learned = Callable[[Project], str | None]
+
+
 def run_checks(
-    settings: Settings, *, project_id: int | None, url: str, prelabels: Prelabels
+    settings: Settings,
+    *,
+    project_id: int | None,
+    url: str,
+    prelabels: Prelabels,
+    learned: Learned = lambda _: None,
 ) -> Iterator[Check]:
     """Check one link after the other, from here outwards; stops where the rest cannot be seen.
 
     `url` is this server's address as Label Studio reaches it. Without a project, what belongs to
-    one (config, media, backend, webhook) is left out. Changes nothing.
+    one (config, media, backend, webhook) is left out. Changes nothing. `learned` tells the version
+    of a project's own models where they answer; else `prelabels` do.
     """
     url = backend_url(url)
     yield _server(settings, url)
@@ -89,7 +98,7 @@ def run_checks(
         yield Check("project", "ok", f'{project_id}, "{project.title}"')
         made_at = int(project.created_at.timestamp()) if project.created_at else 0
         key = f"{project_id}.{made_at}"
-        yield from _config(project, key, prelabels)
+        yield from _config(project, key, prelabels, learned)
         yield _media(settings, studios, client, project, key)
         yield from _backend(client, project_id, url)
         yield from _webhook(client, project_id, url, settings)
@@ -179,8 +188,8 @@ def _label_studio(studios: LabelStudios, key: str | None) -> Iterator[Check]:
     yield Check("token", "ok", f"{kind.value} of {user.email}, accepted")
 
 
-def _config(project: Any, key: str, prelabels: Prelabels) -> Iterator[Check]:
-    """Whether clicks become regions, and what becomes of what a YOLO sees."""
+def _config(project: Any, key: str, prelabels: Prelabels, learned: Learned) -> Iterator[Check]:
+    """Whether clicks become regions, and who labels tasks before they are opened."""
     try:
         config = parse_label_config(project.label_config or "")
     except LabelpilotError as error:
@@ -195,7 +204,10 @@ def _config(project: Any, key: str, prelabels: Prelabels) -> Iterator[Check]:
         yield Check("label config", outcome, " ".join(problems), cure)
     else:
         yield Check("label config", "ok", "every smart tool leads to an answer")
-    if fills:
+    version = learned(Project(key, config))
+    if version is not None:
+        yield Check("pre-labelling", "ok", f"by the project's own micro-models, {version}")
+    elif fills:
         lines = prelabels.describe(Project(key, config), wait_s=_MODEL_LOADS_S)
         findings = prelabels.check(config)
         cure = " ".join(findings) and f"{' '.join(findings)} docs/yolo.md has the attributes"

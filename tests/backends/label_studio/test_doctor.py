@@ -6,6 +6,7 @@ from typing import Any
 import PIL.Image
 import pytest
 
+from backends.interface import Project
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.connect import auth_header, connect
 from backends.label_studio.doctor import Check, run_checks
@@ -20,10 +21,12 @@ LEGACY = "0123456789abcdef0123456789abcdef01234567"
 MakeSettings = Callable[..., Settings]
 
 
-def checks(settings: Settings, url: str, project_id: int | None = None) -> dict[str, Check]:
+def checks(
+    settings: Settings, url: str, project_id: int | None = None, **more: Any
+) -> dict[str, Check]:
     nothing: Any = None  # no task is labelled here
     yolo = YoloBackend(settings=settings, images=nothing, videos=nothing)
-    found = list(run_checks(settings, project_id=project_id, url=url, prelabels=yolo))
+    found = list(run_checks(settings, project_id=project_id, url=url, prelabels=yolo, **more))
     assert len({check.name for check in found}) == len(found)
     for check in found:
         assert bool(check.cure) == (check.outcome != "ok"), check
@@ -224,6 +227,19 @@ class TestRealLabelStudio:
         assert "disc → Disc" in found.seen
         assert "no class for Unicorn" in found.cure
         assert found.outcome == "warn"
+
+    def test_what_micro_models_label_is_no_yolos_business(
+        self, made: Settings, backend: Web, project: int
+    ) -> None:
+        asked: list[int] = []
+
+        def learned(one: Project) -> str:
+            asked.append(one.id)
+            return "micro-0123456789"
+
+        found = checks(made, backend.url, project, learned=learned)["pre-labelling"]
+        assert (found.outcome, asked) == ("ok", [project])
+        assert found.seen == "by the project's own micro-models, micro-0123456789"
 
     def test_address_protection(
         self, label_studio: LabelStudioServer, made: Settings, backend: Web, project: int
