@@ -11,9 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backends.errors import LabelpilotError, StateError
 from backends.interface import Learner, Prelabeller, Project
+from backends.jobs.listing import turn_size
 from backends.jobs.store import JobStore
 from backends.jobs.tables import JobState, PrelabelOptions, State
-from backends.jobs.turns import Turns, turn_size
+from backends.jobs.turns import Turns
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.projects import ProjectBook
 from backends.label_studio.tasks import pages
@@ -144,8 +145,8 @@ class Jobs:
         """Have predictions of `version` stored for tasks without annotations; our older ones go.
 
         `first` in their order, whether they have annotations or not, then, if `others`, the rest
-        of the project, the least certain before others. What was to be refreshed to another
-        version no longer is. Returns at once. Errors: `StateError`.
+        of the project, of each thousand the least certain before others. What was to be refreshed
+        to another version no longer is. Returns at once. Errors: `StateError`.
         """
         try:
             self._store.refreshes.ask(project, version, first=first, others=others)

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing, suppress
-from functools import partial
 from typing import TypeVar
 
 from label_studio_sdk import LabelStudio
@@ -26,10 +25,9 @@ from backends.errors import (
 )
 from backends.interface import Labelled, Learner, Prelabeller, Project, Task
 from backends.jobs.changes import Lost
+from backends.jobs.listing import Listing
 from backends.jobs.store import JobStore
 from backends.jobs.tables import (
-    JobKind,
-    PrelabelOptions,
     Sent,
     State,
     Turn,
@@ -43,9 +41,6 @@ from backends.label_studio.client import LabelStudios
 from backends.label_studio.results import encode_prediction
 from backends.label_studio.tasks import (
     existing,
-    ids_without,
-    least_certain_first,
-    pages,
     read_project,
     tasks_without,
 )
@@ -53,7 +48,6 @@ from backends.label_studio.tasks import (
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-PAGE = 1_000
 _SUSPECT_STARTS, _MOST_STARTS = 3, 5  # a turn that kills its worker again and again
 MOST_DELAYS = 20
 FIRST_DELAY_S, _LONGEST_DELAY_S = 30.0, 900.0
@@ -67,11 +61,6 @@ class Superseded(Exception):
 
 class Unfit(Exception):
     """This worker has not the model, or the settings, that the job was made for."""
-
-
-def turn_size(total: int) -> int:
-    """How many tasks of `total` to label in a turn: enough turns to share, few requests."""
-    return max(50, min(400, total // 16))
 
 
 class Turns:
@@ -111,7 +100,6 @@ class Turns:
 
     def _do(self, turn: Turn) -> None:
         """The turn's work. Errors: `Lost`, `Stopped`, and those of databases."""
-        job = turn.job
         try:
             if turn.kind in (TurnKind.LABEL, TurnKind.FIRST):
                 if turn.starts < _SUSPECT_STARTS or self._halve(turn):
@@ -122,7 +110,7 @@ class Turns:
             elif turn.kind is TurnKind.TRAIN:
                 self._train(turn)
             else:
-                self._list(turn, job.options or PrelabelOptions())
+                self._list(turn)
         except (Lost, Stopped, SQLAlchemyError):
             raise
         except Superseded as error:
@@ -159,45 +147,16 @@ class Turns:
             go_on.again()  # it was only stopped, whatever it makes of that
             raise
 
-    def _list(self, turn: Turn, options: PrelabelOptions) -> None:
-        """Find the job's tasks, page by page, each page kept before the next is asked for."""
-        patiently = self._patience(turn)
-        while True:
-            self._go_on()
-            last, listed = self._store.turns.listed_to(turn)
-            size = PAGE if options.limit is None else min(PAGE, options.limit - listed)
-            if size <= 0:
-                break
-            page = partial(self._page, turn, options, after_id=last, size=size)
-            ids, total = patiently(page)
-            if not ids:
-                break
-            expected = min(listed + total, options.limit or listed + total)
-            end = ids[-1]
-            if turn.job.kind is JobKind.REFRESH:
-                ids = patiently(partial(self._ranked, turn, options, ids))
-            self._store.turns.note_page(
-                turn, pages(ids, turn_size(expected)), last=end, expected=expected
-            )
-            self._sent()
-        self._store.turns.note_listed(turn)
-
-    def _page(
-        self, turn: Turn, options: PrelabelOptions, *, after_id: int, size: int
-    ) -> tuple[list[int], int]:
-        return ids_without(
-            self._client(turn),
-            turn.job.project_id,
-            turn.job.version,
-            options.tasks,
-            after_id=after_id,
-            size=size,
-        )
-
-    def _ranked(self, turn: Turn, options: PrelabelOptions, ids: Sequence[int]) -> list[int]:
-        return least_certain_first(
-            self._client(turn), turn.job.project_id, turn.job.version, options.tasks, ids=ids
-        )
+    def _list(self, turn: Turn) -> None:
+        """Find the job's tasks."""
+        Listing(
+            turn,
+            store=self._store,
+            client=lambda: self._client(turn),
+            patiently=self._patience(turn),
+            go_on=self._go_on,
+            sent=self._sent,
+        ).run()
 
     def _label(self, turn: Turn) -> None:
         """Label the turn's tasks that have no prediction yet."""

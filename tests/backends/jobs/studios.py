@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -35,9 +34,6 @@ class Studio(Protocol):
 
     def predict(self, task_id: int, version: str, score: float = 0.0) -> int:
         """Store a prediction; its id."""
-
-    def set_version(self, key: str, version: str) -> None:
-        """Make predictions of a version those that the project goes by."""
 
     def predictions(self, key: str) -> dict[int, list[int]]:
         """The ids of each task's predictions, by task id, sorted."""
@@ -78,9 +74,6 @@ class RealStudio:
         body = {"task": task_id, "result": [], "model_version": version, "score": score}
         return int(self._server.api("POST", "/api/predictions/", json=body)["id"])
 
-    def set_version(self, key: str, version: str) -> None:
-        self._server.api("PATCH", f"/api/projects/{_id(key)}/", json={"model_version": version})
-
     def versions(self, key: str) -> dict[int, list[str]]:
         return {
             task["id"]: sorted(one["model_version"] for one in task["predictions"])
@@ -110,7 +103,6 @@ class SmallStudio:
         self._configs: dict[int, str] = {}
         self._tasks: dict[int, Json] = {}
         self._predictions: dict[int, Json] = {}
-        self._project_versions: dict[int, str] = {}
         self._lock = threading.RLock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -150,9 +142,6 @@ class SmallStudio:
             key = max(self._predictions, default=0) + 1
             self._predictions[key] = {"task": task_id, "model_version": version, "score": score}
             return key
-
-    def set_version(self, key: str, version: str) -> None:
-        self._project_versions[_id(key)] = version
 
     def predictions(self, key: str) -> dict[int, list[int]]:
         with self._lock:
@@ -216,9 +205,6 @@ class SmallStudio:
             and (selected is None or task_id in selected)
             and all(self._fits(task_id, item) for item in wanted["filters"]["items"])
         ]
-        if wanted["ordering"] == ["tasks:predictions_score"]:
-            version = self._project_versions.get(int(query["project"][0]))
-            found.sort(key=lambda task: self._score(task["id"], version))
         return {"tasks": found[: int(query["page_size"][0])], "total": len(found)}
 
     def _parts(self, task_id: int, query: dict[str, list[str]]) -> Json:
@@ -226,15 +212,6 @@ class SmallStudio:
             return {}
         each = [{"id": key, "result": [], **one} for key, one in self._of(task_id).items()]
         return {"predictions": each, "annotations": self._tasks[task_id]["annotations"]}
-
-    def _score(self, task_id: int, version: str | None) -> float:
-        """Of its predictions of the project's version; those without come last."""
-        each = [
-            float(one["score"])
-            for one in self._of(task_id).values()
-            if one["model_version"] == version
-        ]
-        return sum(each) / len(each) if each else math.inf
 
     def _fits(self, task_id: int, item: Json) -> bool:
         column = item["filter"].removeprefix("filter:tasks:")

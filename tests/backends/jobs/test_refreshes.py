@@ -86,7 +86,6 @@ def test_new_predictions_take_the_place_of_old_ones_the_least_certain_first(
         task_id: studio.predict(task_id, OLD, score)
         for task_id, score in zip(ids, (0.9, 0.5, 0.1, 0.7, 0.3, 0.8), strict=False)
     }
-    studio.set_version(key, OLD)
     studio.annotate(ids[0], before[ids[0]])
     studio.annotate(ids[3])
     studio.annotate(ids[5])
@@ -219,6 +218,30 @@ def test_a_refresh_with_nothing_to_do_is_not_listed(some: Jobs, small: SmallStud
     some.refresh(project(key), NEW, others=False)
     assert [job.stored for job in some.recent_jobs() if job.stored] == [1]
     assert small.versions(key) == {task_id: [NEW]}
+
+
+def test_a_refresh_that_has_ended_writes_no_more_predictions(
+    some: Jobs, small: SmallStudio, micro: BoxLabeller
+) -> None:
+    key = small.add_project(CONFIG)
+    ids = small.add_tasks(key, ["x"] * 60)
+    for task_id in ids:
+        small.predict(task_id, OLD)
+    written: list[str] = []
+
+    def after(method: str, path: str) -> None:
+        if method == "PATCH":
+            written.append(path)
+        if len(written) == 3:
+            some.cancel(some.recent_jobs()[0].id)
+
+    small.after, micro.present_version = after, MIDDLE
+    some.refresh(project(key), MIDDLE)
+    idle(some)
+    micro.present_version = NEW
+    some.refresh(project(key), NEW, first=ids[:1], others=False)  # after that one's worker is free
+    idle(some)
+    assert 3 <= len(written) < 10
 
 
 def test_each_version_is_made_by_its_backend(some: Jobs, small: SmallStudio) -> None:
