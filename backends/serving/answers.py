@@ -9,6 +9,7 @@ from backends.errors import BadLabelConfig, LabelpilotError
 from backends.interface import Backend, Interaction, Project
 from backends.label_studio.requests import PredictRequest, SetupRequest, decode_interaction
 from backends.label_studio.results import encode_prediction
+from backends.serving.opened import opened
 from backends.serving.services import Services, parsed
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,9 @@ def set_up(services: Services, backend: Backend, decoded: SetupRequest) -> Json:
         # A new project has no label config yet; refusing it would keep it from being connected.
         log.warning("project %s: %s", decoded.project_id, error)
         return {"model_version": backend.version(None)}
-    findings, mapping = backend.check(project.config), services.yolo.describe(project)
+    findings, mapping = list(backend.check(project.config)), services.yolo.describe(project)
+    if backend is services.copilot:
+        mapping, findings = opened(services, project, findings)
     # /setup comes at every page view; the log tells what is new.
     if services.told.is_news(f"{backend.name} {project.key}", (*findings, *mapping)):
         for line in mapping if backend is not services.sam else ():

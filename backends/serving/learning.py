@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import quote
 
+from backends.errors import BadLabelConfig
+from backends.interface import LabelConfig, Project
 from backends.jobs.tables import JobState, State
 from backends.label_studio.projects import KnownProject
 from backends.micro.acceptance import SECONDS
 from backends.micro.nouns import Acceptance, ModelVersion, Shown, Standing, Step
-from backends.micro.rivalry import has_earned
+from backends.micro.scopes import fills
 from backends.micro.store import MicroStore
+from backends.serving.answering import who_answers
 from backends.serving.curve import Curve, curve
 from backends.serving.drawing import color_of
 from backends.settings import Settings
@@ -130,27 +133,67 @@ class Learning:
         return any(project.training for project in self.projects)
 
 
-def learning(
-    settings: Settings, store: MicroStore, jobs: Trainings, known: Iterable[KnownProject]
-) -> Learning:
+@dataclass(frozen=True)
+class Sources:
+    """What the section is read from; `parsed` and `serves` raise `LabelpilotError`.
+
+    `serves`: whether micro-models answer for a project.
+    """
+
+    settings: Settings
+    store: MicroStore
+    jobs: Trainings
+    known: Sequence[KnownProject]
+    parsed: Callable[[str], LabelConfig]
+    serves: Callable[[Project], bool]
+
+    def project(self, key: str) -> Project | None:
+        """None where `/setup` named none of this key, or its label config cannot be read."""
+        one = next((one for one in self.known if one.key == key), None)
+        try:
+            return Project(key, self.parsed(one.label_config)) if one is not None else None
+        except BadLabelConfig:
+            return None
+
+    def host(self, key: str) -> str:
+        """Where its Label Studio is, for links."""
+        told = next((one.host for one in self.known if one.key == key), "")
+        return told or self.settings.label_studio_url or ""
+
+
+def learning(sources: Sources) -> Learning:
     """What to show, from a few queries per project; loads no model and asks no Label Studio.
 
     Errors: `StateError`.
     """
-    hosts = {project.key: project.host for project in known}
-    standings = sorted(store.standings(), key=lambda one: (-one.touched_at, one.project_key))
+    every = sources.store.standings()
+    standings = sorted(every, key=lambda one: (-one.touched_at, one.project_key))
     trainings: dict[str, JobState] = {}
-    for job in jobs.recent_trainings(TRAININGS_READ):
+    for job in sources.jobs.recent_trainings(TRAININGS_READ):
         trainings.setdefault(job.project_key, job)
     projects, others = [], []
     for standing in standings[:PROJECTS_SHOWN]:
         try:
-            projects.append(_project(settings, store, standing, hosts, trainings))
+            projects.append(_project(sources, standing, trainings.get(standing.project_key)))
         except Exception as error:  # noqa: BLE001 - one project must not take the page from all
-            others.append(f"{_name(standing)}: cannot be shown ({type(error).__name__})")
+            name = _name(standing.project_key)
+            others.append(f"{name}: cannot be shown ({type(error).__name__})")
     rest = standings[PROJECTS_SHOWN : PROJECTS_SHOWN + LINES_SHOWN]
-    others += [f"{_name(one)}: {_count(one.labels)}" for one in rest]
-    return Learning(projects, others, settings.train_first_at)
+    others += [f"{_name(one.project_key)}: {_labels(one, one.labels)}" for one in rest]
+    others += _unheard(sources, {one.project_key for one in every})[:LINES_SHOWN]
+    return Learning(projects, others, sources.settings.train_first_at)
+
+
+def _unheard(sources: Sources, heard: Collection[str]) -> list[str]:
+    """A line for each project that could learn, and of which nothing has come yet."""
+    if not sources.settings.train_first_at:
+        return []
+    found = [sources.project(one.key) for one in sources.known if one.key not in heard]
+    return [
+        f"{_name(one.key)}: no annotation of it has reached labelpilot yet"
+        for one in found
+        if one is not None and fills(one.config)
+    ]
 
 
 def learning_gauges(store: MicroStore, jobs: Trainings) -> dict[str, float]:
@@ -164,32 +207,26 @@ def learning_gauges(store: MicroStore, jobs: Trainings) -> dict[str, float]:
     return told
 
 
-def _project(
-    settings: Settings,
-    store: MicroStore,
-    standing: Standing,
-    hosts: Mapping[str, str],
-    trainings: Mapping[str, JobState],
-) -> ProjectLearning:
-    key = standing.project_key
-    host = hosts.get(key) or settings.label_studio_url or ""
+def _project(sources: Sources, standing: Standing, job: JobState | None) -> ProjectLearning:
+    key, settings, store = standing.project_key, sources.settings, sources.store
+    host, project = sources.host(key), sources.project(key)
     versions, accepted = store.versions(key), store.acceptance(key)
     rows = [_version(one) for one in versions[: VERSIONS_SHOWN + OLDER_SHOWN]]
     curves = _curves(versions)
-    job = trainings.get(key)
     training = _training(standing.step, job) if job is not None and job.open else None
-    current = sorted(one.id for one in versions if one.is_current)
+    current = [one for one in versions if one.is_current]
+    known = store.known(key)
     # What a training has counted is noted at its end; what it found is there before.
-    labels = standing.labels if training is None else len(store.known(key))
+    labels = standing.labels if training is None else len(known)
     return ProjectLearning(
-        id=_id(standing),
+        id=_id(key),
         key=key,
         host=host,
-        labels=_count(labels),
-        starts="" if current else _starts(settings, labels),
-        answers=_answers([one for one in versions if one.is_current]),
-        note=standing.note or _waits(settings, standing, is_training=training is not None),
-        failure=standing.failure or _fault(job),
+        labels=_labels(standing, labels),
+        starts=_starts(settings, labels, has_models=bool(current)),
+        answers=who_answers(project, current, serves=sources.serves(project)) if project else "",
+        note=_note(settings, standing, job),
+        failure=_failure(standing, job),
         training=training,
         versions=rows[:VERSIONS_SHOWN],
         older=rows[VERSIONS_SHOWN:],
@@ -198,7 +235,11 @@ def _project(
         more_curves=curves[CURVES_SHOWN : CURVES_SHOWN + MORE_CURVES_SHOWN],
         accepted=_accepted(accepted),
         spared=_duration(accepted.seconds),
-        pictures=[_picture(one, key, host, current) for one in store.captions(key)],
+        pictures=[
+            _picture(one, key, host, sorted(version.id for version in current))
+            for one in store.captions(key)
+            if one.task_id not in known  # somebody has labelled it since
+        ],
     )
 
 
@@ -214,30 +255,29 @@ def _training(step: Step | None, job: JobState) -> TrainingRow:
     return TrainingRow(step.scope, step.stage, spent, ", ".join(details))
 
 
-def _fault(job: JobState | None) -> str:
-    """What ended the last training, where its backend could not say so itself."""
-    return job.note if job is not None and job.state is State.FAILED else ""
+def _failure(standing: Standing, job: JobState | None) -> str:
+    """What ended the last training, where its backend could not say so itself too."""
+    if job is not None and job.state is State.CANCELLED:
+        return ""
+    return standing.failure or (job.note if job and job.state is State.FAILED else "")
 
 
-def _starts(settings: Settings, labels: int) -> str:
+def _starts(settings: Settings, labels: int, *, has_models: bool) -> str:
     at = settings.train_first_at
     if not at:
-        return "training is switched off: LABELPILOT_TRAIN_FIRST_AT is 0"
-    return f"training starts at {at}" if labels < at else ""
+        return "nothing is trained: LABELPILOT_TRAIN_FIRST_AT is 0"
+    return f"training starts at {at}" if labels < at and not has_models else ""
 
 
-def _answers(models: Sequence[ModelVersion]) -> str:
-    if not models:
+def _note(settings: Settings, standing: Standing, job: JobState | None) -> str:
+    """What it waits for, else what the last training that came through had to say."""
+    if job is not None and job.open:
         return ""
-    if has_earned(models):
-        return "micro-models label the tasks that are left"
-    return "YOLO labels the tasks that are left: it found more in what was held out (F1 below)"
-
-
-def _waits(settings: Settings, standing: Standing, *, is_training: bool) -> str:
-    if is_training or not settings.train_first_at or standing.changes <= standing.seen:
-        return ""
-    return "something changed: a training begins when nobody has submitted for a moment"
+    if settings.train_first_at and standing.changes > standing.seen:
+        return "something changed since: a training begins when nobody has submitted for a moment"
+    if job is not None and job.state is State.CANCELLED:
+        return "the last training was cancelled: what changed is learned after the next submit"
+    return "" if job is not None and job.state is State.FAILED else standing.note
 
 
 def _version(version: ModelVersion) -> VersionRow:
@@ -306,13 +346,16 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def _id(standing: Standing) -> str:
-    return standing.project_key.split(".")[0]
+def _id(key: str) -> str:
+    return key.split(".")[0]
 
 
-def _name(standing: Standing) -> str:
-    return f"project {_id(standing)}"
+def _name(key: str) -> str:
+    return f"project {_id(key)}"
 
 
-def _count(labels: int) -> str:
+def _labels(standing: Standing, labels: int) -> str:
+    """How many there are, where somebody has counted them."""
+    if not labels and not standing.seen:
+        return "labelled tasks are not counted yet"
     return f"{labels} labelled task{'' if labels == 1 else 's'}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
@@ -10,8 +12,10 @@ from backends.errors import LabelpilotError
 from backends.interface import Project
 from backends.jobs.tables import JobState
 from backends.label_studio.config import describe_mapping
+from backends.label_studio.projects import KnownProject
 from backends.serving import curve
-from backends.serving.learning import learning
+from backends.serving.learning import Sources, learning
+from backends.serving.opened import opened
 from backends.serving.services import Services, parsed
 
 PAGE = Environment(
@@ -20,6 +24,7 @@ PAGE = Environment(
 
 JOBS_SHOWN = 10
 FAILURES_SHOWN = 5
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,9 @@ class JobRow:
 
 
 def status_page(services: Services) -> str:
-    """The page as HTML."""
-    known = services.projects.all()
+    """The page as HTML; what cannot be read is said to be so, and is not shown as empty."""
+    faults: list[str] = []
+    known = _read(services.projects.all, faults)
     return PAGE.render(
         settings=services.settings,
         engine=services.engine.now(),
@@ -51,32 +57,55 @@ def status_page(services: Services) -> str:
         use=services.embeddings.use(),
         clicks=services.clicks,
         bulk=services.bulk,
-        projects=[_project(services, one.key, one.host, one.label_config) for one in known],
-        learning=learning(services.settings, services.micro.store, services.jobs, known),
+        projects=known and [_project(services, one) for one in known],
+        learning=_read(lambda: learning(_sources(services, known or [])), faults),
         width=curve.WIDTH,
         height=curve.HEIGHT,
-        jobs=[_job(services, job) for job in services.jobs.recent_jobs(JOBS_SHOWN)],
+        jobs=_read(lambda: _jobs(services), faults),
         requests=services.journal.requests(),
         problems=services.journal.problems(),
+        fault="; ".join(dict.fromkeys(faults)),
     )
 
 
-def _project(services: Services, key: str, host: str, label_config: str) -> ProjectRow:
+def _read(read: Callable[[], T], faults: list[str]) -> T | None:
+    """What is read; None, and why, where it cannot be."""
     try:
-        project = Project(key, parsed(label_config))
-        mapping = [str(line) for line in describe_mapping(project.config)]
-        return ProjectRow(
-            key,
-            host,
-            [*mapping, *services.yolo.describe(project, load=False)],
-            list(services.copilot.check(project.config, load=False)),
-        )
+        return read()
     except LabelpilotError as error:
-        return ProjectRow(key, host, [], [str(error)])
+        faults.append(str(error))
+    except Exception as error:  # noqa: BLE001 - the rest of the page is true all the same
+        faults.append(f"the database cannot be read ({type(error).__name__})")
+    return None
+
+
+def _sources(services: Services, known: list[KnownProject]) -> Sources:
+    return Sources(
+        settings=services.settings,
+        store=services.micro.store,
+        jobs=services.jobs,
+        known=known,
+        parsed=parsed,
+        serves=lambda project: services.micro.serving_version(project) is not None,
+    )
+
+
+def _project(services: Services, known: KnownProject) -> ProjectRow:
+    try:
+        project = Project(known.key, parsed(known.label_config))
+        prompts = [str(line) for line in describe_mapping(project.config)]
+        findings = services.copilot.check(project.config, load=False)
+        mapping, problems = opened(services, project, findings, load=False)
+        return ProjectRow(known.key, known.host, [*prompts, *mapping], problems)
+    except LabelpilotError as error:
+        return ProjectRow(known.key, known.host, [], [str(error)])
     except Exception as error:  # noqa: BLE001 - one project must not take the page from all
-        return ProjectRow(
-            key, host, [], [f"its label config cannot be shown ({type(error).__name__})"]
-        )
+        problem = f"its label config cannot be shown ({type(error).__name__})"
+        return ProjectRow(known.key, known.host, [], [problem])
+
+
+def _jobs(services: Services) -> list[JobRow]:
+    return [_job(services, job) for job in services.jobs.recent_jobs(JOBS_SHOWN)]
 
 
 def _job(services: Services, job: JobState) -> JobRow:

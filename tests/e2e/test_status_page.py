@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from backends.errors import StateError
 from backends.interface import Task
 from backends.micro.nouns import ModelVersion, Shown, Step
 from backends.serving import pictures
@@ -116,3 +117,31 @@ def test_it_waits_while_its_reader_has_something_selected(server: Server, page: 
     expect(page.locator("main")).to_contain_text("step 1")
     page.evaluate("getSelection().removeAllRanges()")
     expect(page.locator("main")).to_contain_text("step 2", timeout=15_000)
+
+
+def test_it_says_since_when_it_is_late_and_keeps_what_it_knew(
+    server: Server, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page.goto(server.url)
+    expect(page.locator("main")).to_contain_text("step 1")
+    late = page.locator("#late")
+    expect(late).to_be_hidden()
+
+    def away() -> None:
+        raise StateError("the database is away")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(server.services.micro.store, "standings", away)
+        expect(late).to_contain_text("the database is away", timeout=15_000)
+        expect(page.locator("main")).to_contain_text("step 1")
+        second = page.context.new_page()
+        second.goto(server.url)  # who comes now sees what is left
+        expect(second.locator("main")).to_contain_text("cannot be read now")
+        page.bring_to_front()
+    server.step(2)
+    expect(page.locator("main")).to_contain_text("step 2", timeout=15_000)
+    expect(late).to_be_hidden()
+    page.route("**/*", lambda route: route.abort())
+    expect(late).to_contain_text("labelpilot does not answer", timeout=15_000)
+    page.unroute("**/*")
+    expect(late).to_be_hidden(timeout=15_000)

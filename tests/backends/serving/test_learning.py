@@ -15,12 +15,22 @@ from backends.micro.nouns import Acceptance, ModelVersion, Shown, Step
 from backends.micro.store import MicroStore
 from backends.serving import curve as drawing
 from backends.serving.curve import curve
-from backends.serving.learning import OLDER_SHOWN, PROJECTS_SHOWN, VERSIONS_SHOWN, learning
+from backends.serving.learning import (
+    OLDER_SHOWN,
+    PROJECTS_SHOWN,
+    VERSIONS_SHOWN,
+    Sources,
+    learning,
+)
+from backends.serving.services import parsed
 from backends.serving.status import PAGE
 from backends.settings import Settings
 from micro_models.regions import Box, Region
 
 KEY = "7.1795168884"
+CONFIG = """<View><Image name="image" value="$image"/>
+<RectangleLabels name="rect" toName="image"><Label value="Car"/></RectangleLabels></View>"""
+BY_SCENE = CONFIG.replace('name="rect"', 'name="rect" scope="scene"')
 HOSTILE = "\"><script>alert('1')</script>{{ 7 * 7 }} кот"
 
 
@@ -64,14 +74,15 @@ def seen(store: MicroStore, labels: int, key: str = KEY) -> None:
     store.note_seen(store.standing(key), labels=labels)
 
 
-def told(store: MicroStore, settings: Settings, *jobs: JobState, host: str = "http://ls:8080"):
-    known = [KnownProject(KEY, host, None, "<View/>")]
-    return learning(settings, store, Jobs(jobs), known)
+def told(store: MicroStore, settings: Settings, *jobs: JobState, **given):
+    config, serves = given.get("config", CONFIG), given.get("serves", True)
+    known = [KnownProject(KEY, given.get("host", "http://ls:8080"), None, config)]
+    return learning(Sources(settings, store, Jobs(jobs), known, parsed, lambda _: serves))
 
 
-def page(store: MicroStore, settings: Settings, *jobs: JobState, host: str = "http://ls:8080"):
+def page(store: MicroStore, settings: Settings, *jobs: JobState, **given):
     """The section as HTML, without line breaks."""
-    shown = told(store, settings, *jobs, host=host)
+    shown = told(store, settings, *jobs, **given)
     template = PAGE.environment.get_template("learning.html")
     html = template.render(learning=shown, width=drawing.WIDTH, height=drawing.HEIGHT)
     return " ".join(html.split())
@@ -106,7 +117,7 @@ def test_what_it_waits_for_and_why_the_last_training_failed(store, settings):
     store.note_failure(KEY, f"out of memory {HOSTILE}")
     html = page(store, settings)
     assert "waits: &#34;&gt;&lt;script" in html
-    assert "The last training failed; the models before it stay. out of memory" in html
+    assert "The last training failed; the models that answer stay. out of memory" in html
     assert "<script" not in html
 
 
@@ -115,6 +126,52 @@ def test_a_change_that_nothing_was_trained_of_yet_is_told(store, settings):
     assert "something changed" not in page(store, settings)
     store.note_event([KEY], submissions=1)
     assert "something changed" in page(store, settings)
+
+
+def test_what_the_last_training_said_is_not_said_of_what_came_since(store, settings):
+    seen(store, 6)
+    store.note(KEY, "nothing has changed since version 1")
+    assert "nothing has changed" in page(store, settings, job(State.DONE))
+    assert "nothing has changed" not in page(store, settings, job(State.FAILED, "broken"))
+    assert "nothing has changed" not in page(store, settings, job())
+    store.note_failure(KEY, "out of memory")
+    html = page(store, settings, job(State.CANCELLED, "cancelled"))
+    assert "was cancelled: what changed is learned after the next submit" in html
+    assert "nothing has changed" not in html
+    assert "failed" not in html
+    store.note_event([KEY], submissions=1)
+    html = page(store, settings, job(State.CANCELLED, "cancelled"))
+    assert "something changed since: a training begins" in html
+    assert "cancelled" not in html
+
+
+def test_labels_that_nobody_has_counted_yet_are_not_none(store, settings):
+    store.note_event([KEY], submissions=6)
+    for jobs in ([], [job(State.QUEUED)]):
+        html = page(store, settings, *jobs)
+        assert "labelled tasks are not counted yet" in html
+        assert "0 labelled" not in html
+    store.note_seen(store.standing(KEY), labels=0)
+    assert "0 labelled tasks" in page(store, settings)
+
+
+def test_a_connected_project_of_which_nothing_came_is_named(store, settings):
+    assert "project 7: no annotation of it has reached labelpilot yet" in page(store, settings)
+    cannot = page(store, settings, config="<View/>")
+    assert "project 7" not in cannot
+    off = settings.model_copy(update={"train_first_at": 0})
+    assert "project 7" not in page(store, off)
+    store.note_event([KEY], submissions=1)
+    assert "has reached" not in page(store, settings)
+
+
+def test_models_of_before_answer_though_nothing_is_trained_any_more(store, settings):
+    seen(store, 9)
+    store.add_version(version(1))
+    store.promote(KEY, "project", version(1).id)
+    off = settings.model_copy(update={"train_first_at": 0})
+    html = page(store, off)
+    assert "nothing is trained: LABELPILOT_TRAIN_FIRST_AT is 0; micro-models label" in html
 
 
 def test_a_training_is_drawn_only_while_it_goes_on(store, settings):
@@ -133,7 +190,6 @@ def test_a_training_is_drawn_only_while_it_goes_on(store, settings):
 def test_while_the_first_training_goes_on_the_labels_that_it_found_are_counted(store, settings):
     seen(store, 0)
     store.put_labelled(KEY, [LabelledTask(n, "then", {}, ()) for n in range(6)], {})
-    assert "0 labelled tasks; training starts at 5" in page(store, settings)
     assert "<p>6 labelled tasks</p>" in page(store, settings, job())
 
 
@@ -142,7 +198,7 @@ def test_what_a_training_waits_for_and_what_ended_one_are_told(store, settings):
     html = page(store, settings, job(note=f"Label Studio is away {HOSTILE}"), job(State.DONE))
     assert "Label Studio is away &#34;&gt;&lt;script" in html
     html = page(store, settings, job(State.FAILED, "broken (KeyError)"), job(State.DONE))
-    assert "The last training failed; the models before it stay. broken (KeyError)" in html
+    assert "The last training failed; the models that answer stay. broken (KeyError)" in html
     html = page(store, settings, job(State.DONE, ""), job(State.FAILED, "broken"))
     assert "failed" not in html
     assert "waits for its turn" in page(store, settings, job(State.QUEUED))
@@ -194,21 +250,34 @@ def test_versions_say_how_good_they_are_and_what_became_of_them(store, settings)
 
 
 @pytest.mark.parametrize(
-    ("f1", "rival", "words"),
+    ("f1", "rival", "given", "words"),
     [
-        (0.9, 0.4, "; micro-models label"),
-        (0.4, 0.9, "; YOLO labels"),
-        (0.4, None, "; micro-models label"),
-        (None, None, "; micro-models label"),
+        (0.9, 0.4, {}, "; micro-models label the tasks that are left</p>"),
+        (0.4, 0.9, {"serves": False}, "; YOLO answers when a task is opened"),
+        (0.4, None, {}, "; micro-models label"),
+        (None, None, {}, "; micro-models label"),
+        (0.9, 0.4, {"serves": False}, "; no model answers: what they find has no place"),
+        (0.9, 0.4, {"config": BY_SCENE, "serves": False}, "; no model answers"),
+        (0.9, 0.4, {"config": "<View"}, "<p>9 labelled tasks</p>"),
     ],
 )
-def test_who_answers_is_told(store, settings, f1, rival, words):
+def test_who_answers_is_told(store, settings, f1, rival, given, words):
     seen(store, 9)
     one = version(1, f1=f1, rival=rival)
     store.add_version(one)
-    assert "label the tasks" not in page(store, settings)  # it was not promoted
+    assert "<p>9 labelled tasks</p>" in page(store, settings, **given)  # it was not promoted
     store.promote(KEY, one.scope, one.id)
-    assert words in page(store, settings)
+    assert words in page(store, settings, **given)
+
+
+def test_where_fields_part_the_tasks_each_part_has_its_own(store, settings):
+    seen(store, 9)
+    for number, (scope, f1) in enumerate({"scene=day": 0.9, "scene=night": 0.1}.items()):
+        one = version(number, scope=scope, f1=f1, rival=0.5)
+        store.add_version(one)
+        store.promote(KEY, one.scope, one.id)
+    html = page(store, settings, config=BY_SCENE)
+    assert "micro-models label the tasks that are left, but not scene=night: YOLO answers" in html
 
 
 def test_of_many_versions_the_newest_are_listed_and_the_rest_counted(store, settings, monkeypatch):
@@ -223,7 +292,7 @@ def test_of_many_versions_the_newest_are_listed_and_the_rest_counted(store, sett
 
 def test_the_newest_projects_are_shown_in_full_the_others_in_a_line(store, settings):
     for number in range(PROJECTS_SHOWN + 3):
-        seen(store, number, key=f"{number}.1")
+        seen(store, number, key=KEY if number == 7 else f"{number}.1")
     shown = told(store, settings)
     assert len(shown.projects) == PROJECTS_SHOWN
     assert len(shown.others) == 3
@@ -277,6 +346,14 @@ def test_a_hostile_host_gives_no_link_that_runs_anything(store, settings, host):
     assert "javascript:alert(1)//</code>" in html or "javascript" not in html
     assert 'href="javascript' not in html
     assert not re.search(r'<[^>]* onclick="', html)
+
+
+def test_tasks_that_were_labelled_since_are_not_shown_as_uncertain(store, settings):
+    seen(store, 9)
+    store.put_shown(KEY, "micro-1", [Shown(31, 0.04, ()), Shown(32, 0.05, ())])
+    store.put_labelled(KEY, [LabelledTask(31, "then", {}, ())], {})
+    (project,) = told(store, settings).projects
+    assert [one.task_id for one in project.pictures] == [32]
 
 
 def test_a_new_model_gives_pictures_new_addresses(store, settings):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy.exc import OperationalError
 
 from backends.micro.nouns import ModelVersion, Shown
 from backends.micro.store import MicroStore
@@ -57,6 +59,50 @@ def test_the_page_has_a_section_that_comes_to_life(serve: Serve) -> None:
     assert "<i>" not in page
     assert 'data-every-ms="3000"' in page
     assert re.findall(r"<[^>]*\son[a-z]+=", page.split("<script>")[0]) == []
+
+
+def test_what_the_database_does_not_tell_is_not_shown_as_nothing(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = serve(train_first_at=0)
+    client.post("/setup", json=SETUP)
+    assert "data-fault" not in client.get("/").text.split("<script>")[0]
+    services = client.app.state.services  # type: ignore[attr-defined]
+
+    def away(*_: object, **__: object) -> None:
+        raise OperationalError("SELECT secret", {}, Exception("down"))
+
+    for part, name in (
+        (services.projects, "all"),
+        (services.micro.store, "standings"),
+        (services.jobs, "recent_jobs"),
+    ):
+        with monkeypatch.context() as broken:
+            broken.setattr(part, name, away)
+            answer = client.get("/")
+        assert answer.status_code == 200
+        page = answer.text.split("<script>")[0]
+        assert "the database cannot be read (OperationalError)" in page
+        assert page.count("cannot be read now") == 1
+        assert "secret" not in page
+        assert "Last requests" in page
+    assert "cannot be read" not in client.get("/").text.split("<script>")[0]
+
+
+@pytest.mark.parametrize(("serving", "told"), [(None, True), ("micro-0123456789", False)])
+def test_what_yolo_cannot_fill_is_no_problem_where_a_micro_model_answers(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, serving: str | None, told: bool
+) -> None:
+    client = serve(train_first_at=0)
+    services = client.app.state.services  # type: ignore[attr-defined]
+    problem = ["YOLO leaves the boxes empty"]
+    monkeypatch.setattr(services.yolo, "check", lambda *_, **__: problem)
+    monkeypatch.setattr(services.yolo, "fills", lambda _: True)
+    monkeypatch.setattr(services.micro, "serving_version", lambda _: serving)
+    client.post("/setup", json=SETUP)
+    page = client.get("/").text
+    assert page.count("YOLO leaves") == (2 if told else 0)  # of the project, and in the log
+    assert ("micro-models of this project" in page) == (not told)
 
 
 def test_the_page_hurries_while_something_trains(serve: Serve) -> None:
