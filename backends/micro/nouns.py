@@ -67,8 +67,9 @@ class ModelVersion:
     clip: key frames) it was made of, `data` a hash over them. `quality`: of what was held out,
     0..1; `baseline`: of the model that it was to replace, `parent`, on the same images; `rival`:
     the F1 of the pre-labeller there, against `f1` of its own.
-    All None where nothing was measured. `why` says, for people, why it was promoted or not;
-    `promoted_at` is None if it never was; times are seconds since 1970.
+    All None where nothing was measured. `lost` is of `quality`, since the best of its ancestors.
+    `why` says, for people, why it was promoted or not; `promoted_at` is None if it never was; times
+    are seconds since 1970. `report` is empty where many versions are listed.
     """
 
     id: str
@@ -86,6 +87,7 @@ class ModelVersion:
     promoted_at: float | None = None
     is_current: bool = False
     is_on_disk: bool = True
+    lost: float = 0.0
     report: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -36,8 +36,9 @@ class Verdict:
 
     `quality` of the new model and `baseline` of the old one, 0..1, are on the same held-out images;
     without an old one, `quality` is on all that were held out. `f1`: of the new one there, of
-    regions that score 0.5 or more. None where nothing was held out. `is_measured` is False where
-    more time could have held something out.
+    regions that score 0.5 or more. None where nothing was held out. `lost`: by how much the new one
+    is worse than the best of those before it, as far as chance hid that step by step.
+    `is_measured` is False where more time could have held something out.
     """
 
     promote: bool
@@ -45,6 +46,7 @@ class Verdict:
     baseline: float | None
     f1: float | None
     why: str
+    lost: float = 0.0
     is_measured: bool = True
 
 
@@ -54,23 +56,26 @@ def judge(
     old: Sequence[Regions | None] = (),
     *,
     later: Collection[int] = (),
+    lost: float = 0.0,
 ) -> Verdict:
     """Compare two models on images that both were held out from.
 
     Lists per image, scores calibrated; None where a model was not held out; `old` is empty if there
-    is none. `later` are the indices of images that were labelled after the old model was made. The
-    measure is the one that trainers are chosen by: `fitting.validation.quality`.
+    is none. `later` are the indices of images that were labelled after the old model was made,
+    `lost` is the old one's. The measure is the one that trainers are chosen by:
+    `fitting.validation.quality`.
     """
     old = old or (None,) * len(truth)
     both = [n for n, found in enumerate(new) if found is not None and old[n] is not None]
     if not both:
-        return _not_compared(truth, new, old)
+        return _not_compared(truth, new, old, lost)
     everywhere = _compared(truth, new, old, both)
     earlier = [n for n in both if n not in set(later)]
     before = _compared(truth, new, old, earlier) if earlier else everywhere
-    promote, why = _decided(everywhere, before)
-    theirs, ours = _some(truth, both), _some(new, both)
-    return Verdict(promote, everywhere.new, everywhere.old, _f1(ours, theirs), why)
+    promote, why = _decided(everywhere, before, lost)
+    f1 = _f1(_some(new, both), _some(truth, both))
+    lost = max(0.0, lost - everywhere.gain)
+    return Verdict(promote, everywhere.new, everywhere.old, f1, why, lost)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,10 @@ class _Comparison:
     old: float
     chance: float
     images: int
+
+    @property
+    def gain(self) -> float:
+        return self.new - self.old
 
     def __str__(self) -> str:
         return f"{self.new:.2f} against {self.old:.2f} of the model before"
@@ -98,12 +107,17 @@ def _compared(
     return _Comparison(_quality(ours, theirs), baseline, chance, len(indices))
 
 
-def _decided(everywhere: _Comparison, earlier: _Comparison) -> tuple[bool, str]:
-    """Whether to promote, and why."""
-    gain, loss = everywhere.new - everywhere.old, earlier.old - earlier.new
+def _decided(everywhere: _Comparison, earlier: _Comparison, lost: float) -> tuple[bool, str]:
+    """Whether to promote, and why.
+
+    What may be chance is so for a line of models together: each a little worse, they would drift.
+    """
+    gain, loss = everywhere.gain, -earlier.gain
     figures = f"{everywhere} on {_images(everywhere.images)}"
     if gain < -everywhere.chance:
         return False, f"not as good: {figures}; {_ADVICE}"
+    if gain < 0 and lost - gain > everywhere.chance:
+        return False, f"a little worse again, after {lost:.2f} were lost: {figures}; {_ADVICE}"
     if loss > earlier.chance and (loss > MOST_LOSS or gain < loss):
         return False, f"worse on {_images(earlier.images)} labelled earlier: {earlier}; {_ADVICE}"
     if gain >= 0:
@@ -112,10 +126,14 @@ def _decided(everywhere: _Comparison, earlier: _Comparison) -> tuple[bool, str]:
 
 
 def _not_compared(
-    truth: Sequence[Regions], new: Sequence[Regions | None], old: Sequence[Regions | None]
+    truth: Sequence[Regions],
+    new: Sequence[Regions | None],
+    old: Sequence[Regions | None],
+    lost: float,
 ) -> Verdict:
     """There is no old model, or no image that both were held out from."""
     is_rival = any(found is not None for found in old)
+    lost = lost if is_rival else 0.0
     seen = [n for n, found in enumerate(new) if found is not None]
     if not seen:
         # Of a single label nothing can be held out: whoever asks for a model of it gets one.
@@ -124,7 +142,7 @@ def _not_compared(
         why += ": the model before stays" if is_rival else ""
         if not promote:
             why += "; label more, or raise LABELPILOT_TRAIN_BUDGET_S"
-        return Verdict(promote, None, None, None, why, is_measured=len(truth) == 1)
+        return Verdict(promote, None, None, None, why, lost, is_measured=len(truth) == 1)
     theirs, ours = _some(truth, seen), _some(new, seen)
     quality, f1 = _quality(ours, theirs), _f1(ours, theirs)
     what = "no image to compare it by" if is_rival else "nothing to compare it with"
@@ -132,7 +150,7 @@ def _not_compared(
         why = f"{what}: {quality:.2f} on {_images(len(seen))}"
     else:
         why = f"it finds too little: {quality:.2f} on {_images(len(seen))}; label more"
-    return Verdict(promote=promote, quality=quality, baseline=None, f1=f1, why=why)
+    return Verdict(promote, quality, None, f1, why, lost)
 
 
 def _some(lists: Sequence[Regions | None], indices: Sequence[int]) -> list[tuple[Region, ...]]:

@@ -25,6 +25,7 @@ from backends.errors import ModelMissing, StateError
 from backends.micro.exchange import HELD_OUT, Trained
 from backends.micro.nouns import ModelVersion
 from backends.micro.store import MicroStore
+from backends.micro.version_store import ANY
 from backends.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -83,9 +84,12 @@ class Registry:
             self._store.add_version(version)
         return version
 
-    def promote(self, project_key: str, scope: str, version_id: str) -> None:
+    def promote(
+        self, project_key: str, scope: str, version_id: str, *, instead_of: str | None = ANY
+    ) -> bool:
         """From now on this model answers for its scope.
 
+        Only `instead_of` that one, None: where none answers; False if it is another one by now.
         Errors: `ModelMissing` if its files are gone, `StateError` if there is no such version.
         """
         with self._alone():
@@ -96,7 +100,7 @@ class Registry:
                     f"the files of model {version_id} are gone",
                     advice="promote another one, or train anew",
                 )
-            self._store.promote(project_key, scope, version_id)
+            return self._store.promote(project_key, scope, version_id, instead_of=instead_of)
 
     def rollback(self, project_key: str, scope: str) -> ModelVersion:
         """Let the newest model that is older than the current one and has answered answer again.
@@ -124,6 +128,7 @@ class Registry:
             return
         with self._alone():
             self._sweep_work()
+            self._store.forget_old()
             versions = self._store.all_versions()
             folders = {self.folder(one): one for one in versions}
             self._note_missing(versions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class ScopeTraining:
         self._store, self._key = tools.store, course.project.key
         self._told_at = 0.0
         self._lesson: Lesson | None = None
+        self._before: ModelVersion | None = None  # what a promotion would replace
 
     def is_due(self) -> bool:
         """Whether there is something new to train on. Errors: `LabelStudioError`."""
@@ -63,9 +65,8 @@ class ScopeTraining:
     def _trained(
         self, pictures: Pictures, folder: Path, lesson: Lesson, budget_s: float
     ) -> Trained:
-        before = self._store.current(self._key).get(self._scope.key)
-        if before is not None and not self._is_here(before):
-            before = None
+        self._before = self._store.current(self._key).get(self._scope.key)
+        before = self._before if self._before and self._is_here(self._before) else None
         request = Request(
             examples=pictures.labelled,
             unlabelled=pictures.others,
@@ -90,13 +91,20 @@ class ScopeTraining:
             return "nothing to learn from yet" + (f": {problem}" if problem else "")
         if count < least and not self._course.asked:
             return f"{count} of {least} labels: training begins at {least}"
-        latest = next(iter(self._store.versions(self._key, self._scope.key)), None)
-        is_lost = latest is not None and latest.is_current and not self._is_here(latest)
-        if latest is not None and latest.data == lesson.data and not is_lost:
+        versions = self._store.versions(self._key, self._scope.key)
+        latest = next(iter(versions), None)
+        if latest is not None and latest.data == lesson.data and not self._is_lost(versions):
             return f"nothing has changed since version {latest.id} was trained" + (
                 f"; {left_out}" if (left_out := _left_out(lesson)) else ""
             )
         return ""
+
+    def _is_lost(self, versions: Sequence[ModelVersion]) -> bool:
+        """Whether none of them answers any more."""
+        current = next((one for one in versions if one.is_current), None)
+        if current is None:
+            return any(one.promoted_at is not None for one in versions)
+        return not self._is_here(current)
 
     def _is_here(self, version: ModelVersion) -> bool:
         return self._tools.registry.folder(version).is_dir()
@@ -114,26 +122,36 @@ class ScopeTraining:
         self, trained: Trained, lesson: Lesson, pictures: Pictures, verdict: Verdict
     ) -> Outcome:
         row = self._keep(trained, pictures, verdict)
-        self._store.add_version(replace(row, data=lesson.data))
+        if row.is_current == verdict.promote:
+            self._store.add_version(replace(row, data=lesson.data))
+        else:  # to be compared with what answers by now
+            self._store.note_event([self._key], submissions=0)
         self._tools.registry.prune()
-        if not verdict.promote:
-            return Outcome(note=f"version {row.id} was not promoted: {verdict.why}")
+        if not row.is_current:
+            return Outcome(note=f"version {row.id} was not promoted: {row.why}")
         return Outcome(first=self._first(trained), note=_left_out(lesson))
 
     def _keep(self, trained: Trained, pictures: Pictures, verdict: Verdict) -> ModelVersion:
-        """Keep a model, and let it answer if it may.
+        """Keep a model, and let it answer if it may: it is current then.
 
         Its row lacks the hash over the labels: what is cut off before that is told is done again.
         """
-        row = self._row(trained, pictures, verdict)
-        self._tools.registry.add(trained, row)
-        if verdict.promote:
-            self._tools.registry.promote(self._key, self._scope.key, row.id)
-        return row
+        row, registry = self._row(trained, pictures, verdict), self._tools.registry
+        registry.add(trained, row)
+        if not verdict.promote:
+            return row
+        before = self._before.id if self._before else None
+        if not registry.promote(self._key, self._scope.key, row.id, instead_of=before):
+            row = replace(row, why="meanwhile somebody let another model answer")
+            self._store.add_version(row)
+            return row
+        self._before = replace(row, is_current=True)
+        return self._before
 
     def _verdict(self, trained: Trained, pictures: Pictures) -> Verdict:
         truth = [one.regions for one in pictures.labelled]
-        return judge(truth, trained.held_out, trained.old, later=trained.later)
+        lost = self._before.lost if self._before else 0.0
+        return judge(truth, trained.held_out, trained.old, later=trained.later, lost=lost)
 
     def _first(self, trained: Trained) -> tuple[int, ...]:
         """Which tasks to answer first, the least certain one before all others."""
@@ -142,12 +160,12 @@ class ScopeTraining:
         return tuple(sorted(trained.certainty, key=trained.certainty.__getitem__))
 
     def _row(self, trained: Trained, pictures: Pictures, verdict: Verdict) -> ModelVersion:
-        parent = self._store.current(self._key).get(self._scope.key)
+        parent = self._before
         return ModelVersion(
             id=trained.version,
             project_key=self._key,
             scope=self._scope.key,
-            made_at=time.time(),
+            made_at=self._store.now(),
             labels=len(pictures.labelled),
             data="",
             why=verdict.why,
@@ -156,6 +174,7 @@ class ScopeTraining:
             f1=verdict.f1,
             rival=self._rival(trained, pictures),
             parent=parent.id if parent and parent.id != trained.version else None,
+            lost=verdict.lost,
             report=trained.report,
         )
 

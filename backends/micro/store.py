@@ -1,36 +1,30 @@
-"""Training on submit in the database: standings, labelled tasks, versions, what is shown."""
+"""Training on submit in the database: standings, labelled tasks, what is shown."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from backends.database import make_tables, open_database
-from backends.errors import StateError
 from backends.jobs.changes import AT_ONCE, clock, insert
-from backends.micro.nouns import Acceptance, LabelledTask, ModelVersion, Shown, Standing, Step
+from backends.micro.nouns import Acceptance, LabelledTask, Shown, Standing, Step
 from backends.micro.tables import (
     CURRENT,
     LABELLED,
     METADATA,
     SHOWN,
     STANDINGS,
-    VERSIONS,
     labelled_task,
     labelled_values,
     pack_shown,
     standing,
     unpack_captions,
     unpack_shown,
-    version,
-    version_values,
 )
-from backends.settings import Settings
+from backends.micro.version_store import VersionStore
 
 _TASKS_AT_ONCE = 50  # rows with brush masks in one statement
 _OF_ACCEPTANCE = {"predicted", "unchanged", "seconds"}
@@ -38,20 +32,11 @@ _OF_TASK = {"updated_at", "content"}
 _Part = TypeVar("_Part")
 
 
-class MicroStore:
+class MicroStore(VersionStore):
     """Reads and writes what is kept of training on submit. Safe among threads and processes.
 
     Errors of all methods: `StateError` when the database cannot be used.
     """
-
-    def __init__(self, settings: Settings) -> None:
-        self._engine = open_database(settings)
-        with _told():
-            make_tables(self._engine, METADATA)
-
-    def close(self) -> None:
-        """Close connections to the database; a later use opens new ones."""
-        self._engine.dispose()
 
     # Standings
 
@@ -216,87 +201,6 @@ class MicroStore:
             row = connection.execute(sa.select(*sums).where(LABELLED.c.project_key == key)).one()
         return Acceptance(int(row[0]), int(row[1]), float(row[2]))
 
-    # Versions
-
-    def add_version(self, version: ModelVersion) -> None:
-        """Keep what is known of a trained model.
-
-        Of one that is there already, trained to the same once more, what was measured is renewed;
-        its history stays.
-        """
-        values = version_values(version)
-        history = ("project_key", "scope", "id", "parent", "promoted_at")
-        with self._changing() as connection:
-            row = insert(connection, VERSIONS).values(**values)
-            connection.execute(
-                row.on_conflict_do_update(
-                    index_elements=["project_key", "scope", "id"],
-                    set_={name: values[name] for name in values if name not in history},
-                )
-            )
-
-    def promote(
-        self, project_key: str, scope: str, version_id: str, *, why: str | None = None
-    ) -> None:
-        """From now on this version answers for its scope; one atomic step.
-
-        Errors: `StateError` if there is no such version.
-        """
-        values: dict[str, Any] = {} if why is None else {"why": _plain(why)}
-        with self._changing() as connection:
-            promoted = connection.execute(
-                sa.update(VERSIONS)
-                .where(_is_of(VERSIONS, project_key, scope), VERSIONS.c.id == version_id)
-                .values(promoted_at=clock(connection), **values)
-            )
-            if not promoted.rowcount:
-                raise StateError(f"there is no model {version_id} of {scope}")
-            pointer = insert(connection, CURRENT).values(
-                project_key=project_key, scope=scope, id=version_id
-            )
-            connection.execute(
-                pointer.on_conflict_do_update(
-                    index_elements=["project_key", "scope"], set_={"id": version_id}
-                )
-            )
-
-    def versions(self, project_key: str, scope: str | None = None) -> list[ModelVersion]:
-        """All versions of a project, or of one of its scopes, the newest first."""
-        where = [VERSIONS.c.project_key == project_key]
-        return self._versions(*where, *([] if scope is None else [VERSIONS.c.scope == scope]))
-
-    def current(self, project_key: str) -> dict[str, ModelVersion]:
-        """The versions that answer, by scope."""
-        found = self._versions(VERSIONS.c.project_key == project_key, CURRENT.c.id.is_not(None))
-        return {one.scope: one for one in found}
-
-    def all_current(self) -> list[ModelVersion]:
-        """The versions that answer, of every project, the newest first."""
-        return self._versions(CURRENT.c.id.is_not(None))
-
-    def all_versions(self) -> list[ModelVersion]:
-        """The versions of every project, the newest first."""
-        return self._versions()
-
-    def version_by_id(self, id_prefix: str) -> list[ModelVersion]:
-        """The versions whose id begins so, of every project and scope, the newest first."""
-        return self._versions(VERSIONS.c.id.startswith(id_prefix, autoescape=True))
-
-    def note_gone(self, versions: Sequence[ModelVersion]) -> None:
-        """The files of these versions are no longer on disk."""
-        with self._changing() as connection:
-            for one in versions:
-                connection.execute(
-                    sa.update(VERSIONS)
-                    .where(_is_of(VERSIONS, one.project_key, one.scope), VERSIONS.c.id == one.id)
-                    .values(is_on_disk=0)
-                )
-
-    def drop_scope_pointer(self, project_key: str, scope: str) -> None:
-        """No version answers for this scope any more."""
-        with self._changing() as connection:
-            connection.execute(sa.delete(CURRENT).where(_is_of(CURRENT, project_key, scope)))
-
     # What the status page shows
 
     def put_shown(self, key: str, version: str, shown: Sequence[Shown]) -> None:
@@ -319,7 +223,7 @@ class MicroStore:
         return unpack_captions(content) if content else []
 
     def forget(self, key: str) -> None:
-        """Forget all about a project that is gone."""
+        """Forget all about a project that is gone, its models too."""
         with self._changing() as connection:
             for table in METADATA.sorted_tables:
                 connection.execute(sa.delete(table).where(table.c.project_key == key))
@@ -341,48 +245,6 @@ class MicroStore:
             connection.execute(
                 row.on_conflict_do_update(index_elements=["project_key"], set_=values)
             )
-
-    def _versions(self, *where: sa.ColumnElement[bool]) -> list[ModelVersion]:
-        pointer = sa.and_(
-            CURRENT.c.project_key == VERSIONS.c.project_key,
-            CURRENT.c.scope == VERSIONS.c.scope,
-            CURRENT.c.id == VERSIONS.c.id,
-        )
-        query = (
-            sa.select(VERSIONS, CURRENT.c.id.is_not(None).label("is_current"))
-            .outerjoin(CURRENT, pointer)
-            .where(*where)
-            .order_by(VERSIONS.c.made_at.desc(), VERSIONS.c.id)
-        )
-        with self._reading() as connection:
-            return [version(row) for row in connection.execute(query)]
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with _told(), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _changing(self) -> Iterator[sa.Connection]:
-        # The first statement of each is a write: SQLite refuses one who read and then writes.
-        with _told(), self._engine.begin() as connection:
-            yield connection
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except sa.exc.SQLAlchemyError as error:
-        raise StateError(
-            f"the database of micro-models failed ({type(error).__name__})",
-            advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder "
-            "written to",
-        ) from error
-
-
-def _is_of(table: sa.Table, project_key: str, scope: str) -> sa.ColumnElement[bool]:
-    return sa.and_(table.c.project_key == project_key, table.c.scope == scope)
 
 
 def _parts(values: Sequence[_Part], size: int) -> Iterator[list[_Part]]:

@@ -67,6 +67,7 @@ VERSIONS = sa.Table(
     sa.Column("promoted_at", sa.Float),
     sa.Column("is_on_disk", sa.Integer, nullable=False),
     sa.Column("report", sa.Text, nullable=False),
+    sa.Column("lost", sa.Float),
 )
 # Which version answers: one row, so that changing it is one step.
 CURRENT = sa.Table(
@@ -117,6 +118,7 @@ def version(row: sa.Row[Any]) -> ModelVersion:
     """A row of `VERSIONS`, with its `is_current`, as a noun."""
     values = {column.name: getattr(row, column.name) for column in VERSIONS.columns}
     values |= {"is_on_disk": bool(row.is_on_disk), "report": json.loads(row.report)}
+    values["lost"] = row.lost or 0.0
     return ModelVersion(**values, is_current=bool(row.is_current))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,42 @@ NONE = ()
 def test_decisions(new, before, later, promote, why) -> None:
     verdict = judge([CAR] * len(new), new, before, later=later)
     assert (verdict.promote, why in verdict.why) == (promote, True), verdict
+
+
+@pytest.mark.parametrize("images", [6, 10, 20])
+def test_models_that_are_each_a_little_worse_do_not_drift(images: int) -> None:
+    cars = [tuple(Region("car", Box(60 * k, 0, 60 * k + 50, 50), 0.9) for k in range(4))] * images
+    order = np.random.default_rng(1).permutation(4 * images)
+
+    def without(missed: int) -> list[tuple[Region, ...]]:
+        gone = set(order[:missed].tolist())
+        return [
+            tuple(one for k, one in enumerate(found) if 4 * n + k not in gone)
+            for n, found in enumerate(cars)
+        ]
+
+    def steps(missed: int, lost: float) -> Iterator[tuple[int, Verdict]]:
+        for more in range(8, 0, -1):
+            yield missed + more, judge(cars, without(missed + more), without(missed), lost=lost)
+
+    missed, lost, taken = 0, 0.0, 0
+    while missed < 2 * images:  # each time as bad a model as is promoted
+        step = next((one for one in steps(missed, lost) if one[1].promote), None)
+        if step is None:
+            break
+        missed, lost, taken = step[0], step[1].lost, taken + 1
+    assert taken
+    assert 1 - (judge(cars, without(missed)).quality or 0) <= 0.05
+    assert judge(cars, without(missed), without(missed), lost=lost).promote
+    gained = judge(cars, without(0), without(missed), lost=lost)
+    assert (gained.promote, gained.lost) == (True, pytest.approx(0))
+
+
+def test_what_may_be_chance_is_not_so_again_and_again() -> None:
+    new, before = [*[CAR] * 37, *[NONE] * 3], [NONE, NONE, *[CAR] * 38]
+    verdict = judge([CAR] * 40, new, before, lost=0.03)
+    assert not verdict.promote
+    assert "a little worse again, after 0.03 were lost" in verdict.why
 
 
 def test_figures_are_of_the_images_that_both_were_held_out_from() -> None:

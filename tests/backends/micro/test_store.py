@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from backends.errors import StateError
+from backends.micro import version_store
 from backends.micro.nouns import Acceptance, LabelledTask, ModelVersion, Shown, Step
 from backends.micro.store import MicroStore
 from backends.settings import Settings
@@ -135,16 +136,16 @@ class TestVersions:
         for made_at, scope in enumerate(("label a", "label b", "label a")):
             store.add_version(trained(f"{made_at:012d}", scope=scope, made_at=float(made_at)))
         assert store.current(KEY) == {}
-        store.promote(KEY, "label a", "0" * 12, why="the first")
+        store.promote(KEY, "label a", "0" * 12)
         store.promote(KEY, "label b", f"{1:012d}")
-        store.promote(KEY, "label a", f"{2:012d}", why="better\0")
+        store.promote(KEY, "label a", f"{2:012d}")
         current = store.current(KEY)
         assert {scope: one.id[-1] for scope, one in current.items()} == {
             "label a": "2",
             "label b": "1",
         }
         newest, _, oldest = store.versions(KEY)
-        assert (newest.why, newest.is_current, oldest.is_current) == ("better", True, False)
+        assert (newest.is_current, oldest.is_current) == (True, False)
         assert oldest.promoted_at is not None
         assert newest.promoted_at is not None
         assert oldest.promoted_at <= newest.promoted_at
@@ -158,9 +159,9 @@ class TestVersions:
         first = trained("abc123abc123")
         store.add_version(first)
         store.promote(KEY, "project", first.id)
-        again = replace(first, why="again", labels=9, made_at=first.made_at + 1, parent="else")
+        again = replace(first, why="again", labels=9, made_at=2.0, parent="else", lost=0.25)
         store.add_version(again)
-        (found,) = store.versions(KEY)
+        found = store.current(KEY)["project"]
         assert found.promoted_at is not None
         assert found == replace(
             again,
@@ -168,6 +169,45 @@ class TestVersions:
             is_current=True,
             promoted_at=found.promoted_at,
         )
+
+    def test_only_what_it_was_compared_with_is_replaced(self, store: MicroStore) -> None:
+        for name in ("a", "b", "c"):
+            store.add_version(trained(name))
+
+        def answers(version_id: str, instead_of: str | None) -> tuple[bool, str | None]:
+            done = store.promote(KEY, "project", version_id, instead_of=instead_of)
+            found = store.current(KEY).get("project")
+            return done, found and found.id
+
+        assert answers("a", "c") == (False, None)
+        assert answers("a", None) == (True, "a")
+        assert answers("b", None) == (False, "a")
+        assert answers("b", "c") == (False, "a")
+        assert answers("b", "a") == (True, "b")
+        assert answers("b", "b") == (True, "b")  # trained to the same again
+        assert {one.id for one in store.versions(KEY) if one.promoted_at} == {"a", "b"}
+
+    def test_reports_are_read_only_where_they_are_told(self, store: MicroStore) -> None:
+        store.add_version(trained("abc"))
+        store.promote(KEY, "project", "abc")
+        lists = (store.versions(KEY), store.all_versions(), store.all_current())
+        assert [[one.report for one in some] for some in lists] == [[{}]] * 3
+        (found,) = store.version_by_id("ab")
+        assert found == store.current(KEY)["project"]
+        assert found.report == {"f1": 0.5}
+
+    def test_the_oldest_are_forgotten(
+        self, store: MicroStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(version_store, "KEPT", 3)
+        for number in range(6):
+            store.add_version(trained(f"a{number}", made_at=10.0 + number))
+        store.add_version(trained("b0", scope="label b", made_at=1.0))
+        store.add_version(replace(trained("c0"), project_key="8.1"))
+        store.promote(KEY, "project", "a1")
+        store.forget_old()
+        assert [one.id for one in store.versions(KEY)] == ["a5", "a4", "a3", "a1", "b0"]
+        assert [one.id for one in store.versions("8.1")] == ["c0"]
 
     def test_found_by_the_beginning_of_its_id(self, store: MicroStore) -> None:
         for version_id in ("abc123abc123", "abd000000000", "a_c000000000"):
