@@ -91,9 +91,11 @@ def test_it_follows_a_training_and_keeps_what_is_open_scrolled_and_focused(
     older = page.locator("details", has_text="older versions")
     older.locator("summary").click()
     page.set_viewport_size({"width": 400, "height": 500})
+    page.wait_for_function("innerWidth === 400")
     wide = older.locator(".scroll")
     wide.evaluate("table => { table.scrollLeft = 50; scrollTo(0, 300); }")
     before = page.evaluate("scrollY")
+    assert wide.evaluate("table => table.scrollLeft") == 50
     server.step(2)
     expect(page.locator("main")).to_contain_text("step 2", timeout=15_000)
     server.step(3)
