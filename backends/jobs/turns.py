@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _SUSPECT_STARTS, _MOST_STARTS = 3, 5  # a turn that kills its worker again and again
-MOST_DELAYS = 20
+_MOST_DELAYS = 20
 FIRST_DELAY_S, _LONGEST_DELAY_S = 30.0, 900.0
 _FRAMES_EVERY_S = 1.0
 DATABASE_AGAIN_S = 2.0
@@ -299,7 +299,7 @@ class Turns:
 
         What a training was to learn is left then for another, which is asked for at once.
         """
-        if turn.delays >= MOST_DELAYS:
+        if turn.delays >= _MOST_DELAYS:
             self._end(turn, at_last, note)
             return
         delay_s = min(first_s * 2**turn.delays, _LONGEST_DELAY_S)

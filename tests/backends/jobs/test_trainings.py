@@ -226,7 +226,7 @@ def test_what_is_away_for_too_long_leaves_all_to_be_learned_by_another_training(
     quick: Jobs, learner: Learner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(turns, "FIRST_DELAY_S", 0.01)
-    monkeypatch.setattr(turns, "MOST_DELAYS", 2)
+    monkeypatch.setattr(turns, "_MOST_DELAYS", 2)
 
     def act(go_on: Callable[[], None], tell: Callable[[str], None]) -> None:
         raise LabelStudioError("no answer")
