@@ -57,6 +57,10 @@ class LabelStudioRefused(LabelStudioError):
     """Label Studio understood and will not do it: asking again changes nothing."""
 
 
+class LabelStudioGone(LabelStudioRefused):
+    """Label Studio itself says that there is no such thing, or none that we may see."""
+
+
 class ModelMissing(LabelpilotError):
     """A checkpoint is not where the settings say."""
 

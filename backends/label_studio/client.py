@@ -34,7 +34,7 @@ import httpx
 from label_studio_sdk import LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 
-from backends.errors import LabelStudioError, LabelStudioRefused
+from backends.errors import LabelStudioError, LabelStudioGone, LabelStudioRefused
 from backends.label_studio.addresses import (
     AddressRefused,
     Origin,
@@ -262,7 +262,8 @@ class LabelStudios:
 def told(doing: str) -> Iterator[None]:
     """Turn what the SDK and httpx raise into a `LabelStudioError` with its cure.
 
-    It is a `LabelStudioRefused` if asking again would change nothing.
+    It is a `LabelStudioRefused` if asking again would change nothing, a `LabelStudioGone` if it
+    was asked for what is not there.
 
     `doing` completes "Label Studio ... while": "listing tasks".
     """
@@ -334,6 +335,8 @@ def _refused(error: ApiError, doing: str) -> LabelStudioError:
     elif status in (403, 404):
         advice = "check the project's id, and that the token's user may see the project"
     kind = LabelStudioRefused if status in _FINAL else LabelStudioError
+    if isinstance(error.body, dict) and error.body.get("status_code") == status == 404:
+        kind = LabelStudioGone  # a proxy would say so in words of its own
     return kind(f"Label Studio answered {status} while {doing}: {said}", advice=advice)
 
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Protocol
 
-from backends.errors import LabelpilotError, LabelStudioError
+from label_studio_sdk import LabelStudio
+
+from backends.errors import LabelpilotError, LabelStudioError, LabelStudioGone
 from backends.interface import Project
 from backends.label_studio.client import LabelStudios
-from backends.label_studio.tasks import read_project
 from backends.micro.course import Course, Tools
 from backends.micro.nouns import Scope, Standing
 from backends.micro.scope_training import ScopeTraining
 from backends.micro.scopes import fills, scopes
-from backends.micro.sync import synchronised
+from backends.micro.sync import drop_pointers, present_project, synchronised
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,17 @@ class Learner:
     ) -> None:
         """See `backends.interface.Learner`."""
         begun = self._begun[project_key] = self._store.standing(project_key)
+        tell("compares with Label Studio")
+        client = self._studios.sdk(project_key)
         try:
-            labels = self._learn(begun, go_on, tell)
+            project = present_project(client, project_key)
+        except LabelStudioGone as error:
+            log.warning("project %s is forgotten: %s", project_key, error)
+            self._store.forget(project_key)
+            self._tools.registry.prune()
+            return
+        try:
+            labels = self._learn(project, client, begun, go_on, tell)
         finally:
             self._store.note_step(project_key, None)
         self._store.note_seen(begun, labels=labels)
@@ -69,17 +78,16 @@ class Learner:
         self._store.note_seen(begun, labels=begun.labels)
 
     def _learn(
-        self, begun: Standing, go_on: Callable[[], None], tell: Callable[[str], None]
+        self,
+        project: Project,
+        client: LabelStudio,
+        begun: Standing,
+        go_on: Callable[[], None],
+        tell: Callable[[str], None],
     ) -> int:
         """How many labelled tasks there are."""
-        key = begun.project_key
-        tell("compares with Label Studio")
-        client = self._studios.sdk(key)
-        found, _ = read_project(client, int(key.split(".")[0]))
-        project = replace(found, key=key)
-        if "." in key and found.key != key:  # the database knows one of another Label Studio
-            self._say(key, "the project of this number is another one now")
-            return 0
+        key = project.key
+        drop_pointers(client, project, self._store)
         if not fills(project.config):
             self._say(key, "no control of the label config is one that a micro-model could fill")
             return 0

@@ -32,7 +32,6 @@ from backends.jobs.answering import answer_in_time
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.projects import ProjectBook
-from backends.label_studio.tasks import read_project
 from backends.micro.announcing import Announcer
 from backends.micro.clips import clip_examples
 from backends.micro.course import Tools
@@ -47,6 +46,7 @@ from backends.micro.rivalry import trusted
 from backends.micro.scopes import check, fills, knows_any, scope_of
 from backends.micro.shelf import Load, ModelShelf, load_model
 from backends.micro.store import MicroStore
+from backends.micro.sync import present_project
 from backends.micro.versions import FAMILY, UNTRAINED, is_ours, is_stored, project_version
 from backends.settings import Settings
 from micro_models.regions import Region
@@ -242,9 +242,7 @@ class MicroBackend:
 
     def announce(self, project_key: str) -> None:
         """Have predictions refreshed to the present models. Errors: `LabelpilotError`."""
-        client = self._studios.sdk(project_key)
-        found, _ = read_project(client, int(project_key.split(".")[0]))
-        self._announce(replace(found, key=project_key))
+        self._announce(present_project(self._studios.sdk(project_key), project_key))
 
     def rival_version(self, project: Project) -> str | None:
         """The version of the pre-labeller's answers, if it has any."""

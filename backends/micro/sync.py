@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from label_studio_sdk import LabelStudio
 
+from backends.errors import LabelStudioGone
+from backends.interface import Project
 from backends.label_studio.labelled import (
     Fetched,
     changed_labels,
     count_labelled,
     labelled_tasks,
 )
+from backends.label_studio.tasks import existing, read_project
 from backends.micro.acceptance import accepted, together
-from backends.micro.nouns import Acceptance
+from backends.micro.nouns import Acceptance, ScopeKind
+from backends.micro.scopes import scope_of
 from backends.micro.store import MicroStore
 from backends.micro.versions import is_ours
 
@@ -35,6 +39,34 @@ class Synced:
     changed: frozenset[int]
     gone: frozenset[int]
     total: int
+
+
+def present_project(client: LabelStudio, project_key: str) -> Project:
+    """The project of that key as it is now.
+
+    Errors: `LabelStudioGone` if there is none, or another one has its number; `LabelStudioError`,
+    `BadLabelConfig`.
+    """
+    found, _ = read_project(client, int(project_key.split(".")[0]))
+    if "." in project_key and found.key != project_key:
+        raise LabelStudioGone("the project of this number is another one now")
+    return replace(found, key=project_key)
+
+
+def drop_pointers(client: LabelStudio, project: Project, store: MicroStore) -> None:
+    """Models of what the label config no longer knows, or of a clip that is gone, do not answer.
+
+    Only then may their files go. Errors: `LabelStudioError`, `StateError`.
+    """
+    found = {key: scope_of(project.config, key) for key in store.current(project.key)}
+    clips = {
+        key: int(one.value) for key, one in found.items() if one and one.kind is ScopeKind.CLIP
+    }
+    lost = set(clips.values()) - store.known(project.key).keys()
+    there = existing(client, project.id, sorted(lost)) if lost else set()
+    for key, scope in found.items():
+        if scope is None or clips.get(key) in lost - there:
+            store.drop_scope_pointer(project.key, key)
 
 
 def synchronised(

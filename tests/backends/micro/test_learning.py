@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -12,13 +13,14 @@ import cv2
 import numpy as np
 import pytest
 
-from backends.errors import LabelStudioError, MediaError, TrainingFailed
+from backends.errors import LabelStudioError, LabelStudioGone, MediaError, TrainingFailed
 from backends.interface import ImageFile, LabelledTask, Project
 from backends.label_studio.label_xml import parse_label_config
-from backends.micro import learning, scope_training, unlabelled
+from backends.micro import learning, scope_training, sync, unlabelled
 from backends.micro.course import Tools
 from backends.micro.exchange import Request, Trained
 from backends.micro.learning import Learner
+from backends.micro.nouns import ModelVersion
 from backends.micro.registry import Registry
 from backends.micro.store import MicroStore
 from backends.micro.sync import Synced
@@ -29,6 +31,8 @@ KEY = "7.1700000000"
 BOXES = """<View><Image name="image" value="$image"/>
 <RectangleLabels name="box" toName="image"{}><Label value="car"/><Label value="bus"/>
 </RectangleLabels></View>"""
+CLIPS = """<View><Video name="video" value="$video"/><VideoRectangle name="box" toName="video"/>
+<Labels name="labels" toName="video"><Label value="car"/></Labels></View>"""
 CAR = Region("car", Box(8, 6, 24, 24))
 Found = tuple[tuple[Region, ...] | None, ...]
 
@@ -133,7 +137,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         learner = Learner(tools, Studios(), announce)  # type: ignore[arg-type]
         made = World(learner, store, registry, trainer, images)
         monkeypatch.setattr(
-            learning, "read_project",
+            sync, "read_project",
             lambda client, number: (Project(KEY, parse_label_config(made.config)), 9),
         )  # fmt: skip
         monkeypatch.setattr(learning, "synchronised", lambda *_, **__: made.synced)
@@ -391,15 +395,101 @@ def test_so_are_those_that_lost_their_labels(world: World) -> None:
     assert world.announced == [((), True, False)]
 
 
-def test_a_project_of_another_label_studio_is_left_alone(
-    world: World, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_another", [True, False])
+def test_a_project_that_is_gone_is_forgotten(
+    world: World, monkeypatch: pytest.MonkeyPatch, is_another: bool
 ) -> None:
     world.label(1, 2, 3, 4, 5)
-    other = Project("7.1800000000", parse_label_config(world.config))
-    monkeypatch.setattr(learning, "read_project", lambda client, number: (other, 9))
     world.learn()
-    assert world.trainer.requests == []
-    assert world.note() == "the project of this number is another one now"
+    (model,) = world.store.versions(KEY)
+    os.utime(world.registry.folder(model), (0, 0))
+    world.store.note_event(["8.1"], submissions=0)
+
+    def read(client: object, number: int) -> tuple[Project, int]:
+        if is_another:
+            return Project("7.1800000000", parse_label_config(world.config)), 9
+        raise LabelStudioGone("no project 7")
+
+    monkeypatch.setattr(sync, "read_project", read)
+    world.learn()
+    assert [one.project_key for one in world.store.standings()] == ["8.1"]
+    assert (world.store.labelled(KEY), world.store.versions(KEY)) == ([], [])
+    assert not world.registry.folder(model).exists()
+    assert len(world.announced) == 1
+
+
+def test_models_that_have_no_place_any_more_do_not_answer_and_come_back_with_it(
+    world: World,
+) -> None:
+    world.config = BOXES.format(' scope="scene"')
+    world.label(1, 2, 3, 4, 5, scene="day")
+    world.learn()
+    world.config = BOXES.format("")
+    world.learn()
+    assert list(world.current()) == ["project"]
+    world.config = BOXES.format(' scope="scene"')
+    world.learn()
+    assert list(world.current()) == ["scene=day"]
+    assert len(world.store.versions(KEY, "scene=day")) == 2
+
+
+def test_the_model_of_a_clip_that_is_gone_does_not_answer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.config = CLIPS
+    for task_id in (3, 4, 5):
+        scope = f"clip {task_id}"
+        model = ModelVersion(f"{task_id:012x}", KEY, scope, 1.0, 5, "data", "the first")
+        world.store.add_version(model)
+        world.store.promote(KEY, scope, model.id)
+    world.store.put_labelled(KEY, [LabelledTask(3, "2026", {}, ())], {})
+    # Task 4 has lost its labels only.
+    monkeypatch.setattr(sync, "existing", lambda client, project, ids: set(ids) & {4})
+    world.learn()
+    assert sorted(world.current()) == ["clip 3", "clip 4"]
+
+
+def test_what_somebody_promotes_during_a_training_is_not_replaced_by_it(world: World) -> None:
+    world.label(1, 2, 3, 4, 5)
+    world.learn()
+    world.label(6)
+    world.learn()
+    world.label(7)
+    world.trainer.before = lambda: bool(world.registry.rollback(KEY, "project"))
+    world.learn()
+    assert world.current() == {"project": "000000000001"}
+    newest = world.store.versions(KEY)[0]
+    assert (newest.id, newest.promoted_at) == ("000000000003", None)
+    assert newest.why == "meanwhile somebody let another model answer"
+    assert newest.why in world.note()
+    # It is compared with that one at the next look.
+    assert world.store.waiting()
+    world.trainer.before = lambda: None
+    world.learn()
+    assert world.trainer.requests[-1].rival_folder is not None
+    assert world.trainer.requests[-1].rival_folder.name == "000000000001"
+    assert world.current() == {"project": "000000000004"}
+
+
+def test_small_losses_do_not_add_up(world: World) -> None:
+    """Each model finds what the one before did in 40 pictures but one."""
+
+    def in_first(number: int) -> Callable[[Request], Found]:
+        return lambda request: tuple(
+            one.regions if n < number else () for n, one in enumerate(request.examples)
+        )
+
+    world.label(*range(1, 41))
+    world.learn()
+    finds = {world.current()["project"]: 40}
+    for task in range(1, 4):
+        world.label(task, label="bus")
+        before = finds[world.current()["project"]]
+        world.trainer.finds, world.trainer.old = in_first(before - 1), in_first(before)
+        world.learn()
+        finds[f"{world.trainer.number:012x}"] = before - 1
+    assert finds[world.current()["project"]] == 39
+    assert "a little worse again" in world.note()
 
 
 def test_a_config_that_nothing_fills_is_told(world: World) -> None:

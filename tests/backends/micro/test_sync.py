@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from backends.errors import LabelStudioGone
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.projects import ProjectBook
 from backends.micro.nouns import Acceptance
 from backends.micro.store import MicroStore
-from backends.micro.sync import Synced, synchronised
+from backends.micro.sync import Synced, present_project, synchronised
 from backends.settings import Settings
 from tests.label_studio_server import LabelStudioServer
 
@@ -276,3 +277,8 @@ def test_a_real_label_studio(
         assert sync() == Synced(frozenset({tasks[0], tasks[3]}), frozenset({tasks[1]}), 2)
         assert store.acceptance(KEY) == Acceptance(2, 1, 7.0)
         assert [one.data["image"] for one in store.labelled(KEY)] == ["0.jpg", "3.jpg"]
+        key = label_studio.project_key(project)
+        assert present_project(studios.sdk(), key).key == key
+        for gone in (f"{project}.1", f"{project + 1000}.1"):
+            with pytest.raises(LabelStudioGone):
+                present_project(studios.sdk(), gone)
