@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from backends.errors import LabelpilotError
+from backends.errors import LabelpilotError, LabelStudioGone
 from backends.interface import Background
 from backends.micro.nouns import Standing
 from backends.micro.store import MicroStore
@@ -16,7 +16,7 @@ from backends.settings import Settings
 log = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.5
-_AGAIN_S, _SELDOM_S = 30.0, 3600.0  # between tries to tell Label Studio of new models
+_AGAIN_S, _SELDOM_S = 30.0, 300.0  # between tries to tell Label Studio of new models
 _IDLE_LOOK_EVERY_S = 2.0  # what other processes noted is seen only so
 
 
@@ -64,7 +64,7 @@ class Keeper:
                 told = ""
             except Exception as error:  # whatever it is: it may be over in a moment
                 log.debug("looking for what to train", exc_info=True)
-                said = str(error) if isinstance(error, LabelpilotError) else type(error).__name__
+                said = _said(error)
                 if said != told:
                     log.warning("trainings are not asked for: %s", said)
                 told = said
@@ -76,34 +76,43 @@ class Keeper:
     def look(self) -> bool:
         """Ask for what is due; whether something waits to become so."""
         waiting = self._store.waiting()
+        now = self._store.now() if waiting else 0.0
         for standing in waiting:
             key = standing.project_key
-            if self.is_due(standing) and not self._background.is_training(key):
+            if self._is_due(standing, now) and not self._background.is_training(key):
                 self._background.train(key)
-        for key in self._store.unannounced():
+        unannounced = self._store.unannounced()
+        self._again = {key: self._again[key] for key in unannounced if key in self._again}
+        for key in unannounced:
             if not self._background.is_training(key):
                 self._try_to_announce(key)
         return bool(waiting)
 
     def _try_to_announce(self, key: str) -> None:
-        """Again later and later: one project may be gone, and others wait."""
+        """Again later and later: Label Studio may be away, or refuse, and others wait."""
         not_before, wait_s = self._again.get(key, (0.0, _AGAIN_S))
         if time.monotonic() < not_before:
             return
+        self._again[key] = time.monotonic() + wait_s, min(2 * wait_s, _SELDOM_S)
         try:
             self._announce(key)
-        except LabelpilotError as error:
-            log.warning("predictions of project %s are not refreshed yet: %s", key, error)
-            self._again[key] = time.monotonic() + wait_s, min(2 * wait_s, _SELDOM_S)
-        else:
-            self._again.pop(key, None)
+        except LabelStudioGone as error:
+            log.warning("project %s is forgotten: %s", key, error)
+            self._store.forget(key)
+        except Exception as error:  # whatever it is: others must not wait for it
+            log.debug("refreshing predictions of project %s", key, exc_info=True)
+            log.warning("predictions of project %s are not refreshed yet: %s", key, _said(error))
 
-    def is_due(self, standing: Standing) -> bool:
+    def _is_due(self, standing: Standing, now: float) -> bool:
         """Nobody has submitted for a moment, or as many were submitted as were labelled before.
 
         So a training begins soon after an annotator pauses, and where annotators never do, whenever
         the labels have doubled.
         """
-        if standing.asked or time.time() - standing.touched_at >= self._settings.train_quiet_s:
+        if standing.asked or now - standing.touched_at >= self._settings.train_quiet_s:
             return True
         return standing.since >= max(standing.labels, self._settings.train_first_at)
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, LabelpilotError) else type(error).__name__

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backends.errors import LabelStudioError, StateError
+from backends.errors import LabelStudioError, LabelStudioGone, StateError
 from backends.interface import Project
 from backends.micro.keeper import Keeper
 from backends.micro.nouns import ModelVersion
@@ -70,9 +70,10 @@ def test_while_people_submit_nothing_is_trained(kept: Kept) -> None:
     assert kept.background.trained == []
 
 
-def test_after_a_moments_quiet_it_is(tmp_path: Path) -> None:
-    kept = make(tmp_path, train_quiet_s=0.0)
+def test_after_a_moments_quiet_it_is(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
     kept.store.note_event([A], submissions=1)
+    # By the clock of the database, which dates the events too.
+    monkeypatch.setattr(kept.store, "now", lambda now=kept.store.now(): now + 61)
     assert kept.keeper.look()
     assert kept.background.trained == [A]
 
@@ -129,8 +130,9 @@ def test_models_that_predictions_are_not_of_are_announced(kept: Kept) -> None:
     assert kept.announced == [A]
 
 
-def test_a_project_whose_label_studio_is_away_holds_up_no_other(
-    kept: Kept, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("error", [LabelStudioError("no answer"), ValueError("a fault")])
+def test_a_project_that_cannot_be_announced_holds_up_no_other(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     for key in (A, B):
         model = ModelVersion("0123456789ab", key, "project", 1.0, 5, "data", "the first model")
@@ -141,17 +143,38 @@ def test_a_project_whose_label_studio_is_away_holds_up_no_other(
     def announce(key: str) -> None:
         tried.append(key)
         if key == A:
-            raise LabelStudioError("no answer")
+            raise error
         kept.store.note_announced(B, "micro-0123456789", models={"project": "0123456789ab"})
 
     monkeypatch.setattr(kept.keeper, "_announce", announce)
     kept.keeper.look()
     kept.keeper.look()
     assert tried == [A, B]
-    monkeypatch.setattr("time.monotonic", lambda now=time.monotonic: now() + 31)
+    later_s = 0
+    monkeypatch.setattr("time.monotonic", lambda now=time.monotonic: now() + later_s)
+    for tries in range(1, 10):  # again later and later, but not less often than in 5 minutes
+        later_s += min(31 * 2 ** (tries - 1), 301)
+        kept.keeper.look()
+        kept.keeper.look()
+        assert tried == [A, B, *[A] * tries]
+    kept.store.note_announced(A, "micro-0123456789", models={"project": "0123456789ab"})
     kept.keeper.look()
+    kept.store.drop_scope_pointer(A, "project")  # something else: at once
     kept.keeper.look()
-    assert tried == [A, B, A]
+    assert tried == [A, B, *[A] * 10]
+
+
+def test_a_project_that_is_gone_is_forgotten(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ModelVersion("0123456789ab", A, "project", 1.0, 5, "data", "the first model")
+    kept.store.add_version(model)
+    kept.store.promote(A, "project", model.id)
+
+    def announce(key: str) -> None:
+        raise LabelStudioGone(f"no project {key}")
+
+    monkeypatch.setattr(kept.keeper, "_announce", announce)
+    kept.keeper.look()
+    assert (kept.store.unannounced(), kept.store.all_versions()) == ([], [])
 
 
 def test_the_thread_looks_when_woken_and_survives_a_fault(
