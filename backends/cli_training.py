@@ -90,7 +90,7 @@ def told_outcome(
         console.print(f"[red]cancelled[/red]; {_STAY}", highlight=False)
         return 1
     failure = standing.failure
-    if ended is State.FAILED and job is not None:
+    if ended in (State.FAILED, State.SUPERSEDED) and job is not None:
         failure = failure or job.note
     # A note is of the last training that came through.
     note = standing.note if ended is State.DONE else ""
@@ -110,7 +110,7 @@ def step_text(step: Step | None, job: JobState | None = None) -> str:
     >>> step_text(Step("label Car", "training", 0.5, 120, 0.25, 12.0))
     'label Car: training, step 120, loss 0.250, 12 s left'
     """
-    if step is None:
+    if step is None or (job and job.note):  # what waits may have been at a step before
         under_way = job is not None and job.state is State.RUNNING
         return (job.note if job else "") or ("under way" if under_way else "waits for its turn")
     parts = [f"{step.scope}: {step.stage}"]

@@ -185,12 +185,12 @@ def learning(sources: Sources) -> Learning:
 
 
 def _unheard(sources: Sources, heard: Collection[str]) -> list[str]:
-    """A line for each project that could learn, and of which nothing has come yet."""
+    """A line for each project that could learn, and of which nothing has come."""
     if not sources.settings.train_first_at:
         return []
     found = [sources.project(one.key) for one in sources.known if one.key not in heard]
     return [
-        f"{_name(one.key)}: no annotation of it has reached labelpilot yet"
+        f"{_name(one.key)}: none of its annotations is known here"
         for one in found
         if one is not None and fills(one.config)
     ]
@@ -244,7 +244,7 @@ def _project(sources: Sources, standing: Standing, job: JobState | None) -> Proj
 
 
 def _training(step: Step | None, job: JobState) -> TrainingRow:
-    if step is None:
+    if step is None or job.note:  # what waits may have been at a step before
         waits = "waits for its turn" if job.state is State.QUEUED else "under way"
         return TrainingRow("", job.note or waits, 0.0, "")
     details = [f"step {step.step}"] if step.step else []
@@ -282,7 +282,7 @@ def _note(settings: Settings, standing: Standing, job: JobState | None) -> str:
 
 def _version(version: ModelVersion) -> VersionRow:
     promoted = version.promoted_at is not None
-    fate = "current" if version.is_current else "promoted, replaced" if promoted else "not promoted"
+    fate = "current" if version.is_current else "promoted before" if promoted else "not promoted"
     return VersionRow(
         id=version.id,
         scope=version.scope,

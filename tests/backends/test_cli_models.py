@@ -312,7 +312,7 @@ def test_what_came_of_a_training_is_told(given: dict, code: int, words: str) -> 
     assert ("refreshes the predictions" in written) == any(one.is_current for one in new)
 
 
-@pytest.mark.parametrize("state", [State.CANCELLED, State.FAILED])
+@pytest.mark.parametrize("state", [State.CANCELLED, State.FAILED, State.SUPERSEDED])
 def test_what_an_earlier_training_noted_is_not_told_of_this_one(state: State) -> None:
     code, written = outcome(job=job(state, "broken"), note="nothing has changed")
     assert code == 1
@@ -332,6 +332,11 @@ def test_what_an_earlier_training_noted_is_not_told_of_this_one(state: State) ->
             Step("project", "reading pictures", 0.0, 0, None, None),
             None,
             "project: reading pictures",
+        ),
+        (
+            Step("label Car", "training", 0.5, 120, 0.25, 12.0),
+            job(State.RUNNING, "Label Studio is away"),
+            "Label Studio is away",
         ),
         (
             Step("label Car", "training", 0.5, 120, 0.25, 12.0),

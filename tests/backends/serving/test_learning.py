@@ -156,13 +156,13 @@ def test_labels_that_nobody_has_counted_yet_are_not_none(store, settings):
 
 
 def test_a_connected_project_of_which_nothing_came_is_named(store, settings):
-    assert "project 7: no annotation of it has reached labelpilot yet" in page(store, settings)
+    assert "project 7: none of its annotations is known here" in page(store, settings)
     cannot = page(store, settings, config="<View/>")
     assert "project 7" not in cannot
     off = settings.model_copy(update={"train_first_at": 0})
     assert "project 7" not in page(store, off)
     store.note_event([KEY], submissions=1)
-    assert "has reached" not in page(store, settings)
+    assert "is known here" not in page(store, settings)
 
 
 def test_models_of_before_answer_though_nothing_is_trained_any_more(store, settings):
@@ -182,6 +182,9 @@ def test_a_training_is_drawn_only_while_it_goes_on(store, settings):
     assert 'max="1" value="0.400"' in html
     assert "<script" not in html
     assert told(store, settings, job()).is_training
+    waits = page(store, settings, job(note="waits for Label Studio"))
+    assert "waits for Label Studio" in waits
+    assert "training tiny" not in waits
     over = job(State.CANCELLED)
     assert "training tiny" not in page(store, settings, over)  # what a killed one left behind
     assert not told(store, settings, over).is_training
@@ -232,7 +235,7 @@ def test_versions_say_how_good_they_are_and_what_became_of_them(store, settings)
     assert [one.fate for one in project.versions] == [
         "current",
         "not promoted",
-        "promoted, replaced",
+        "promoted before",
     ]
     middle = project.versions[1]
     assert (middle.quality, middle.baseline, middle.f1, middle.rival) == (
