@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from backends.errors import ModelMissing, StateError
+from backends.micro import version_store
 from backends.micro.exchange import Trained
 from backends.micro.nouns import ModelVersion
 from backends.micro.registry import Registry
@@ -175,6 +176,18 @@ def test_a_folder_without_a_row_goes_when_it_is_old(registry: Registry, tmp_path
     left = {one.name for one in registry.folder(version(1)).parent.iterdir()}
     assert left == {version(1).id, "1" * 12}
     assert not (tmp_path / "micro" / "9.1").exists()
+
+
+def test_the_files_of_versions_that_are_forgotten_go(
+    registry: Registry, store: MicroStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(version_store, "KEPT", 1)
+    versions = [add(registry, version(number)) for number in (1, 2)]
+    for one in versions:
+        os.utime(registry.folder(one), (0, 0))
+    registry.prune()
+    assert store.versions(KEY) == [versions[1]]
+    assert [registry.folder(one).is_dir() for one in versions] == [False, True]
 
 
 def hold(data_dir: Path, ready: object, end: object) -> None:

@@ -86,6 +86,11 @@ class TestStandings:
             store.note_event([key], submissions=1)
         assert [one.project_key for one in store.waiting()] == ["8.1", "7.1", "9.1"]
 
+    def test_events_are_dated_by_the_databases_clock(self, store: MicroStore) -> None:
+        before = store.now()
+        store.note_event([KEY], submissions=1)
+        assert before <= store.standing(KEY).touched_at <= store.now()
+
     def test_notes(self, store: MicroStore) -> None:
         step = Step("label Käse", "learning", 0.5, 12, None, 3.25)
         store.note(KEY, "waits\0 for labels")
