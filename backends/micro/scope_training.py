@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from backends.errors import StateError
 from backends.interface import Task
 from backends.micro.course import Course, Tools
 from backends.micro.exchange import Request, Trained
@@ -204,7 +206,8 @@ class ScopeTraining:
             loss=progress.loss,
             remaining_s=progress.remaining_s,
         )
-        self._store.note_step(self._key, step)
+        with suppress(StateError):  # a figure on a page is not worth a training
+            self._store.note_step(self._key, step)
 
 
 def _left_out(lesson: Lesson) -> str:
