@@ -55,16 +55,12 @@ class Learner:
     ) -> None:
         """See `backends.interface.Learner`."""
         begun = self._begun[project_key] = self._store.standing(project_key)
-        tell("compares with Label Studio")
-        client = self._studios.sdk(project_key)
         try:
-            project = present_project(client, project_key)
-        except LabelStudioGone as error:
-            log.warning("project %s is forgotten: %s", project_key, error)
-            self._store.forget(project_key)
-            self._tools.registry.prune()
-            return
-        try:
+            tell("compares with Label Studio")
+            client = self._studios.sdk(project_key)
+            project = self._present(client, project_key)
+            if project is None:
+                return
             labels = self._learn(project, client, begun, go_on, tell)
         finally:
             self._store.note_step(project_key, None)
@@ -76,6 +72,16 @@ class Learner:
         self._store.note_failure(project_key, reason)
         self._store.note_step(project_key, None)
         self._store.note_seen(begun, labels=begun.labels)
+
+    def _present(self, client: LabelStudio, project_key: str) -> Project | None:
+        """The project as it is now; one that is gone is forgotten."""
+        try:
+            return present_project(client, project_key)
+        except LabelStudioGone as error:
+            log.warning("project %s is forgotten: %s", project_key, error)
+            self._store.forget(project_key)
+            self._tools.registry.prune()
+            return None
 
     def _learn(
         self,

@@ -114,7 +114,12 @@ class MicroStore(VersionStore):
 
     def note_step(self, key: str, step: Step | None) -> None:
         """Say how far a training is; None when none goes on."""
-        self._note(key, step=json.dumps(asdict(step)) if step else None)
+        if step is not None:
+            self._note(key, step=json.dumps(asdict(step)))
+            return
+        is_known = STANDINGS.c.project_key == key
+        with self._changing() as connection:
+            connection.execute(sa.update(STANDINGS).where(is_known).values(step=None))
 
     def note_announced(self, key: str, version: str, *, models: Mapping[str, str]) -> None:
         """Predictions are refreshed to this version, which stands for `models`, ids by scope."""

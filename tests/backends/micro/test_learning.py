@@ -20,7 +20,7 @@ from backends.micro import learning, scope_training, sync, unlabelled
 from backends.micro.course import Tools
 from backends.micro.exchange import Request, Trained
 from backends.micro.learning import Learner
-from backends.micro.nouns import ModelVersion
+from backends.micro.nouns import ModelVersion, Step
 from backends.micro.registry import Registry
 from backends.micro.store import MicroStore
 from backends.micro.sync import Synced
@@ -307,10 +307,13 @@ def test_label_studio_may_be_away_and_nothing_is_taken_for_seen(
     def away(*_: Any, **__: Any) -> None:
         raise LabelStudioError("no answer")
 
-    monkeypatch.setattr(learning, "synchronised", away)
-    with pytest.raises(LabelStudioError):
-        world.learn()
-    assert world.store.waiting()
+    for holder, name in ((learning, "synchronised"), (sync, "read_project")):
+        monkeypatch.setattr(holder, name, away)
+        world.store.note_step(KEY, Step("project", "learning", 0.5, 1, None, None))  # killed there
+        with pytest.raises(LabelStudioError):
+            world.learn()
+        assert world.store.waiting()
+        assert world.store.standing(KEY).step is None
 
 
 def test_giving_up_says_why_and_keeps_what_came_since(
