@@ -215,9 +215,8 @@ def _project(sources: Sources, standing: Standing, job: JobState | None) -> Proj
     curves = _curves(versions)
     training = _training(standing.step, job) if job is not None and job.open else None
     current = [one for one in versions if one.is_current]
-    known = store.known(key)
     # What a training has counted is noted at its end; what it found is there before.
-    labels = standing.labels if training is None else len(known)
+    labels = standing.labels if training is None else len(store.known(key))
     return ProjectLearning(
         id=_id(key),
         key=key,
@@ -238,7 +237,7 @@ def _project(sources: Sources, standing: Standing, job: JobState | None) -> Proj
         pictures=[
             _picture(one, key, host, sorted(version.id for version in current))
             for one in store.captions(key)
-            if one.task_id not in known  # somebody has labelled it since
+            if not store.labelled(key, task_id=one.task_id)  # nobody has labelled it since
         ],
     )
 
