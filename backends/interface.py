@@ -285,8 +285,8 @@ class Learner(Protocol):
         """Compare with Label Studio's present state, train if there is something new, promote.
 
         Takes minutes. `go_on` raises when it is to stop, `tell` is told what it waits for. Whoever
-        does it again, from any point on, does no harm. Errors: `LabelpilotError`, after which the
-        old models are as they were.
+        does it again, from any point on, does no harm. Errors: `LabelpilotError`; what answered
+        before, or a first model of the training, goes on answering.
         """
 
     def give_up(self, project_key: str, reason: str) -> None:

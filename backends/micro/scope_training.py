@@ -92,13 +92,13 @@ class ScopeTraining:
             problem = next(iter(lesson.problems.values()), "")
             return "nothing to learn from yet" + (f": {problem}" if problem else "")
         if count < least and not self._course.asked:
-            return f"{count} of {least} labels: training begins at {least}"
+            too_few = f"{count} of {least} labels: training begins at {least}"
+            return "; ".join(filter(None, [too_few, _left_out(lesson)]))
         versions = self._store.versions(self._key, self._scope.key)
         latest = next(iter(versions), None)
         if latest is not None and latest.data == lesson.data and not self._is_lost(versions):
-            return f"nothing has changed since version {latest.id} was trained" + (
-                f"; {left_out}" if (left_out := _left_out(lesson)) else ""
-            )
+            unchanged = f"nothing has changed since version {latest.id} was trained"
+            return "; ".join(filter(None, [unchanged, _left_out(lesson)]))
         return ""
 
     def _is_lost(self, versions: Sequence[ModelVersion]) -> bool:
