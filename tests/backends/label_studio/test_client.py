@@ -11,8 +11,9 @@ from typing import Any
 
 import httpx
 import pytest
+from label_studio_sdk.core.api_error import ApiError
 
-from backends.errors import LabelStudioError
+from backends.errors import LabelStudioError, LabelStudioGone, LabelStudioRefused
 from backends.label_studio import client
 from backends.label_studio.addresses import trusted_client
 from backends.label_studio.client import (
@@ -179,6 +180,21 @@ def test_refusals_come_with_their_cure(
         get_project(studios(label_studio_url=web.url, label_studio_api_key=LEGACY))
     assert words in caught.value.advice
     assert detail in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("body", "is_gone"),
+    [
+        ({"status_code": 404, "detail": "No Project matches the given query."}, True),
+        ({"status_code": 404}, True),
+        ({"detail": "not found"}, False),
+        ("<html>404</html>", False),
+    ],
+)
+def test_only_label_studio_itself_says_what_is_gone(body: object, is_gone: bool) -> None:
+    with pytest.raises(LabelStudioRefused) as caught, told("reading project 7"):
+        raise ApiError(status_code=404, body=body)
+    assert isinstance(caught.value, LabelStudioGone) == is_gone
 
 
 def test_a_personal_token_that_is_not_accepted_is_told(web: Web, studios: MakeStudios) -> None:
