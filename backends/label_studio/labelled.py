@@ -7,7 +7,6 @@ count the labelled ones, 0.1 s and 2 ms a task to list those that changed since 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from label_studio_sdk import LabelStudio
 
 from backends.errors import LabelStudioError, LabelStudioRefused
 from backends.interface import LabelledTask
-from backends.label_studio.client import told
+from backends.label_studio.data_manager import item, later, page, tasks_of
 
 Json = dict[str, Any]
 
@@ -56,8 +55,7 @@ class Fetched:
 
 def count_labelled(client: LabelStudio, project_id: int) -> int:
     """How many tasks have annotations; skipped ones do not count."""
-    page = _page(client, project_id, [_HAS_ANNOTATIONS], size=1)
-    return int(page.response.total or 0)
+    return tasks_of(page(client, project_id, [_HAS_ANNOTATIONS], size=1))[1]
 
 
 def changed_labels(
@@ -76,14 +74,13 @@ def changed_labels(
     always = [_HAS_ANNOTATIONS]
     if since is not None:
         text = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        always.append(_item("updated_at", "greater", "Datetime", text))
+        always.append(item("updated_at", "greater", "Datetime", text))
     found: dict[int, str] = {}
     after_id = 0
     while True:
         go_on()
-        later = _item("id", "greater", "Number", after_id)
-        page = _page(client, project_id, [later, *always], size=_LISTED_AT_ONCE)
-        tasks = page.items or []
+        listed = page(client, project_id, [later(after_id), *always], size=_LISTED_AT_ONCE)
+        tasks = listed.items or []
         found |= {int(task.id): _moment(task.updated_at) for task in tasks}
         if len(tasks) < _LISTED_AT_ONCE:
             return found
@@ -119,7 +116,7 @@ def labelled_tasks(
 
 
 def _fetch(client: LabelStudio, project_id: int, ids: Sequence[int]) -> list[Any]:
-    return list(_page(client, project_id, [], size=len(ids), ids=ids, fields="all").items or [])
+    return list(page(client, project_id, [], size=len(ids), ids=ids, fields="all").items or [])
 
 
 def _fetched(task: Any) -> Fetched:
@@ -150,32 +147,6 @@ def _weight(task: Any) -> int:
     )
 
 
-def _page(
-    client: LabelStudio,
-    project_id: int,
-    items: Sequence[Json],
-    *,
-    size: int,
-    ids: Sequence[int] | None = None,
-    fields: Any = "task_only",
-) -> Any:
-    query: Json = {
-        "filters": {"conjunction": "and", "items": list(items)},
-        "ordering": ["tasks:id"],
-    }
-    if ids is not None:
-        query["selectedItems"] = {"all": False, "included": list(ids)}
-    with told("listing labelled tasks"):
-        # Addresses of cloud storage stay unsigned: a signature could expire before its turn.
-        return client.tasks.list(
-            project=project_id,
-            query=json.dumps(query, separators=(",", ":")),
-            page_size=size,
-            fields=fields,
-            resolve_uri=False,
-        )
-
-
 def _moment(value: datetime | str) -> str:
     """In one spelling: the SDK's type of a task, and of its fields, depends on what they hold."""
     return (datetime.fromisoformat(value) if isinstance(value, str) else value).isoformat()
@@ -186,13 +157,4 @@ def _predictions(task: Any) -> list[Json]:
     return [one if isinstance(one, dict) else one.model_dump() for one in found]
 
 
-def _item(column: str, operator: str, kind: str, value: object) -> Json:
-    return {
-        "filter": f"filter:tasks:{column}",
-        "operator": operator,
-        "type": kind,
-        "value": value,
-    }
-
-
-_HAS_ANNOTATIONS = _item("total_annotations", "greater", "Number", 0)
+_HAS_ANNOTATIONS = item("total_annotations", "greater", "Number", 0)

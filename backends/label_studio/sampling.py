@@ -7,7 +7,6 @@ title of the backend and the version that its /setup tells. So all of them are m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +14,7 @@ from label_studio_sdk import LabelStudio
 
 from backends.label_studio.client import told
 from backends.label_studio.connect import DEFAULT_TITLE, all_backends
+from backends.label_studio.data_manager import has_version, page
 
 _BASIC_AUTH = "BASIC_AUTH"
 
@@ -51,22 +51,7 @@ def align(
 
 def _is_stored(client: LabelStudio, project_id: int, version: str) -> bool:
     """Whether a task has a prediction of this version."""
-    item = {
-        "filter": "filter:tasks:predictions_model_versions",
-        "operator": "contains",
-        "type": "List",
-        "value": [version],
-    }
-    query = {"filters": {"conjunction": "and", "items": [item]}}
-    with told("looking for predictions"):
-        page: Any = client.tasks.list(
-            project=project_id,
-            query=json.dumps(query),
-            page_size=1,
-            fields="task_only",
-            resolve_uri=False,
-        )
-    return bool(page.items)
+    return bool(page(client, project_id, [has_version(version)], size=1).items)
 
 
 def _is_ours(backend: Any, ours: Callable[[str], bool]) -> bool:

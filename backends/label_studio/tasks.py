@@ -11,18 +11,18 @@ stored for 50 tasks, five boxes each, takes 0.16 s.
 from __future__ import annotations
 
 import heapq
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any
 
 from label_studio_sdk import LabelStudio
 
 from backends.errors import BadRequest, LabelStudioRefused
 from backends.interface import Project, Task
 from backends.label_studio.client import told
+from backends.label_studio.data_manager import item, lacks_version, later, page, tasks_of
 from backends.label_studio.deadline import more_time
 from backends.label_studio.label_xml import parse_label_config
 
@@ -105,7 +105,7 @@ def tasks_without(
     """Those of `ids`, in id order, that exist and have no prediction of `version`."""
     found: list[Task] = []
     for some in pages(sorted(ids), IDS_AT_ONCE):
-        tasks, _ = _list(client, project_id, [_lacks(version)], size=len(some), ids=some)
+        tasks, _ = _list(client, project_id, [lacks_version(version)], size=len(some), ids=some)
         found += tasks
     return found
 
@@ -140,9 +140,9 @@ def ids_without(
     """
     # Label Studio cannot say "(this or that) and a later id": ask for each alone, and merge.
     each = [[item] for item in wanted.items] if wanted.any_fits else [list(wanted.items)]
-    always = [_later(after_id), _lacks(version)]
+    always = [later(after_id), lacks_version(version)]
     if wanted.only_unlabelled:
-        always.append(_item("total_annotations", "equal", "Number", 0))
+        always.append(item("total_annotations", "equal", "Number", 0))
     asked = [_list(client, project_id, [*items, *always], size=size) for items in each]
     merged = heapq.merge(*([task.id or 0 for task in tasks] for tasks, _ in asked))
     ids = [task_id for task_id, _ in groupby(merged)]
@@ -184,9 +184,9 @@ def stored_predictions(
     ours = _ours(version)
     found: dict[int, Stored] = {}
     for some in pages(sorted(ids), WITH_RESULTS_AT_ONCE):
-        items = [_item("total_predictions", "greater", "Number", 0)]
-        page = _page(client, project_id, items, size=len(some), ids=some, fields="all")
-        for task in page.items or []:
+        items = [item("total_predictions", "greater", "Number", 0)]
+        listed = page(client, project_id, items, size=len(some), ids=some, fields="all")
+        for task in listed.items or []:
             kept = {one.get("parent_prediction") for one in _dicts(task.annotations)}
             own = [one for one in _dicts(task.predictions) if ours(one.get("model_version"))]
             own.sort(key=lambda one: one["id"])
@@ -259,56 +259,9 @@ def _list(
     ids: Sequence[int] | None = None,
 ) -> tuple[list[Task], int]:
     """One page of tasks in id order, and the number of all that fit."""
-    page = _page(client, project_id, items, size=size, ids=ids)
-    tasks = [Task(int(task.id), dict(task.data or {})) for task in page.items or []]
-    return tasks, int(page.response.total or 0)
-
-
-def _page(
-    client: LabelStudio,
-    project_id: int,
-    items: Sequence[Json],
-    *,
-    size: int,
-    ids: Sequence[int] | None = None,
-    fields: Literal["task_only", "all"] = "task_only",
-) -> Any:
-    """One page of tasks as the SDK brings it; `fields` "all": with predictions and annotations."""
-    query: Json = {
-        "filters": {"conjunction": "and", "items": list(items)},
-        "ordering": ["tasks:id"],
-    }
-    if ids is not None:
-        query["selectedItems"] = {"all": False, "included": list(ids)}
-    with told("listing tasks"):
-        # Addresses of cloud storage stay unsigned: a signature could expire before its turn.
-        return client.tasks.list(
-            project=project_id,
-            query=json.dumps(query, separators=(",", ":")),
-            page_size=size,
-            fields=fields,
-            resolve_uri=False,
-        )
+    return tasks_of(page(client, project_id, items, size=size, ids=ids))
 
 
 def pages(ids: Sequence[int], size: int) -> Iterator[list[int]]:
     """`ids` in lists of at most `size`."""
     return (list(ids[start : start + size]) for start in range(0, len(ids), size))
-
-
-def _later(after_id: int) -> Json:
-    # "Greater than the last id" stays fast in a project of a million tasks; page numbers do not.
-    return _item("id", "greater", "Number", after_id)
-
-
-def _lacks(version: str) -> Json:
-    return _item("predictions_model_versions", "not_contains", "List", [version])
-
-
-def _item(column: str, operator: str, kind: str, value: object) -> Json:
-    return {
-        "filter": f"filter:tasks:{column}",
-        "operator": operator,
-        "type": kind,
-        "value": value,
-    }
