@@ -102,7 +102,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[schemathesis
         yield schemathesis.openapi.from_url(f"{url}/openapi.json")
 
 
-PREFIXES = ("", "/sam", "/yolo")
+PREFIXES = ("", "/sam", "/yolo", "/micro")
 OPERATIONS = [
     *[("GET", f"{prefix}/{call}") for prefix in PREFIXES for call in ("health", "versions")],
     *[
