@@ -151,10 +151,7 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         projects=projects,
         rival=yolo,
     )
-    jobs = Jobs(settings, studios, projects, {yolo.name: yolo, micro.name: micro})
-    yolo.background = micro.background = jobs
-    if settings.train_first_at:
-        jobs.learner = micro
+    jobs = _jobs(settings, studios, projects, yolo, micro)
     clicks = Lane("click", threads=settings.workers, queue_length=settings.queue_length)
     bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length)
 
@@ -178,6 +175,21 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         bulk=bulk,
         pictures=Pictures(micro.store, images, studios, projects),
     )
+
+
+def _jobs(
+    settings: Settings,
+    studios: LabelStudios,
+    projects: ProjectBook,
+    yolo: YoloBackend,
+    micro: MicroBackend,
+) -> Jobs:
+    """Background work of both pre-labellers; trainings too, unless they are switched off."""
+    jobs = Jobs(settings, studios, projects, {yolo.name: yolo, micro.name: micro})
+    yolo.background = micro.background = jobs
+    if settings.train_first_at:
+        jobs.learner = micro
+    return jobs
 
 
 def _gauges(
