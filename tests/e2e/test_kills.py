@@ -27,7 +27,7 @@ from tests.e2e.conftest import connect
 from tests.e2e.labelled_clip import ClipProject, camera_clip, wait_until
 from tests.label_studio_server import ROOT, LabelStudioServer, free_port
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 KILLS = int(os.environ.get("LABELPILOT_TEST_KILLS", "10"))
 TASKS = 40

@@ -21,7 +21,7 @@ from tests.e2e.conftest import connect, labelpilot
 from tests.e2e.labelled_clip import Frame, camera_clip, wait_until
 from tests.label_studio_server import LabelStudioServer
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 FPS, FRAMES, SIZE_PX = 24.0, 150, (320, 240)
 LABEL = "Spitze"
