@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from backends.cli_models import models_app, train
+from backends.commands.models import models_app, train
 from backends.errors import LabelpilotError
 from backends.terminal import (
     ProjectOption,
@@ -256,7 +256,7 @@ def prelabel(
     workers on the same database take part. Exits with 1 if a task failed; the summary says which
     and why. Needs `LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY`.
     """
-    from backends.cli_jobs import Wanted, run_prelabel
+    from backends.commands.jobs import Wanted, run_prelabel
 
     settings = load_settings()
     wanted = Wanted(
@@ -284,7 +284,7 @@ def worker(
     Any number of workers, on this or other machines, share the work of one database
     (`LABELPILOT_DATABASE_URL`, Postgres for several machines). A batch in hand is finished.
     """
-    from backends.cli_jobs import run_worker
+    from backends.commands.jobs import run_worker
 
     settings = load_settings()
     if threads is not None:

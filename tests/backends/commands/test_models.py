@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from backends import terminal
 from backends.cli import app
-from backends.cli_training import step_text, told_outcome
+from backends.commands.training import step_text, told_outcome
 from backends.jobs.tables import JobState, State
 from backends.micro.nouns import ModelVersion, Standing, Step
 from backends.micro.registry import Registry

@@ -176,7 +176,7 @@ def train(
     only if it is at least as good on labelled tasks that both had not seen. Safe to stop and to
     repeat. Needs `LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY`.
     """
-    from backends.cli_training import run_cancel, run_train
+    from backends.commands.training import run_cancel, run_train
 
     settings = load_settings()
     with mistakes_explained():
