@@ -6,7 +6,7 @@ A tool has one prediction of each task; a newer one takes its place.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,8 +74,15 @@ def put_predictions(
     return Put(frozenset(stored), failed)
 
 
-def drop_predictions(client: LabelStudio, project_id: int, name: str, *, go_on: GoOn) -> int:
-    """Delete a tool's predictions everywhere; of how many tasks.
+def drop_predictions(
+    client: LabelStudio,
+    project_id: int,
+    name: str,
+    *,
+    go_on: GoOn,
+    keep: Collection[int] = frozenset(),
+) -> int:
+    """Delete a tool's predictions everywhere but in the tasks to `keep`; of how many tasks.
 
     One that a person made an annotation of stays. Errors: as `put_predictions`.
     """
@@ -89,7 +96,8 @@ def drop_predictions(client: LabelStudio, project_id: int, name: str, *, go_on: 
         ids = [task.id for task in tasks if task.id is not None]
         if not ids:
             return dropped
-        for known in _known(client, project_id, f"{name}-{'0' * 10}", ids).values():
+        others = [task_id for task_id in ids if task_id not in keep]
+        for known in _known(client, project_id, f"{name}-{'0' * 10}", others).values():
             go_on()
             delete_predictions(client, known.older)
             dropped += bool(known.older)
