@@ -94,6 +94,12 @@ class Settings(BaseSettings):
     train_budget_s: float = Field(
         default=45.0, gt=0, le=3600, description="how long a training may take"
     )
+    review_budget_s: float = Field(
+        default=120.0,
+        gt=0,
+        le=3600,
+        description="how long models may be trained to judge the labels of a project",
+    )
     train_device: str = Field(
         default="cpu", description="where micro-models train: cpu, auto, or a torch device"
     )
@@ -105,6 +111,14 @@ class Settings(BaseSettings):
     )
     micro_memory_mb: int = Field(
         default=1_000, ge=10, description="micro-models kept loaded; beyond, the least used leaves"
+    )
+
+    blind_share: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="share of tasks, drawn by lot, that are served without any prediction: by them "
+        "`labelpilot impact` measures what predictions do; 0: none",
     )
 
     job_threads: int = Field(

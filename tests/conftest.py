@@ -12,6 +12,8 @@ from tests.label_studio_server import LabelStudioServer, program
 
 # Servers that tests start fetch no weights by themselves; a test of that says so.
 os.environ["LABELPILOT_DOWNLOAD_WEIGHTS"] = "false"
+# Every task gets its prediction; a test of blind tasks says so.
+os.environ["LABELPILOT_BLIND_SHARE"] = "0"
 
 
 @pytest.fixture(scope="session")

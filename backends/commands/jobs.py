@@ -169,9 +169,10 @@ def pace(job: JobState) -> str:
 
 def summary(console: Console, jobs: Jobs, job: JobState) -> bool:
     """Say what became of a job; whether all went well."""
+    blind = f", {job.blind} blind" if job.blind else ""
     console.print(
         f"[{'green' if job.state is State.DONE else 'red'}]{job.state}[/]: {job.stored} stored, "
-        f"{job.skipped} skipped, {job.failed} failed; version {job.version}",
+        f"{job.skipped - job.blind} skipped, {job.failed} failed{blind}; version {job.version}",
         highlight=False,
     )
     if job.state is State.DONE and not job.total:

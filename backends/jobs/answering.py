@@ -16,6 +16,7 @@ from backends.interface import (
     Project,
     Task,
 )
+from backends.label_studio.blind import Blindfold
 from micro_models.regions import Mask
 
 log = logging.getLogger(__name__)
@@ -35,20 +36,23 @@ def answer_in_time(
     deadline: float,
     background: Background | None,
     later: Callable[[Task], bool],
+    blindfold: Blindfold,
 ) -> list[Prediction | None]:
     """One answer per task: what `label` gives before `deadline` (of `time.monotonic`), else None.
 
     The rest, and tasks that are for `later`, is left to the background; what is labelled there
-    already stays there.
+    already stays there. Tasks that the `blindfold` hides get no answer.
     """
-    pending = _pending(background, project, version, tasks)
-    todo = [task for task in tasks if task.id not in pending and not later(task)]
+    hidden = blindfold.hidden(project, tasks)
+    open_tasks = [task for task in tasks if task.id not in hidden]
+    pending = _pending(background, project, version, open_tasks)
+    todo = [task for task in open_tasks if task.id not in pending and not later(task)]
     found: dict[int, Prediction | None] = {}
     for labelled in _in_time(label, todo, deadline):
         found[id(labelled.task)] = labelled.prediction
         if labelled.error is not None:
             log.warning("task %s is not pre-labelled: %s", labelled.task.id, labelled.error)
-    rest = [task for task in tasks if id(task) not in found and task.id not in pending]
+    rest = [task for task in open_tasks if id(task) not in found and task.id not in pending]
     leave(background, project, version, rest)
     return [found.get(id(task)) for task in tasks]
 

@@ -15,6 +15,8 @@ from backends.jobs.listing import turn_size
 from backends.jobs.store import JobStore
 from backends.jobs.tables import JobState, PrelabelOptions, State
 from backends.jobs.turns import Turns
+from backends.jobs.unshown import Unshown
+from backends.label_studio.blind import Blindfold
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.projects import ProjectBook
 from backends.label_studio.tasks import pages
@@ -31,7 +33,8 @@ class Jobs:
     """Pre-labels tasks and trains in the background, durably: what is asked for survives a crash.
 
     `prelabellers` by the family of their versions: "yolo" for "yolo-3f5a...". `learner` is set
-    before `start`; without one, trainings are left to other processes.
+    before `start`; without one, trainings are left to other processes. `blindfold` tells whose
+    predictions are withheld; None: a share by lot, as the settings say.
 
     Workers are all processes with one database whose `Jobs` was started: they share the work.
     Nothing is started before there is any.
@@ -45,6 +48,8 @@ class Jobs:
         studios: LabelStudios,
         projects: ProjectBook,
         prelabellers: Mapping[str, Prelabeller],
+        *,
+        blindfold: Blindfold | None = None,
     ) -> None:
         self._settings, self._prelabellers = settings, dict(prelabellers)
         self._projects = projects
@@ -55,6 +60,7 @@ class Jobs:
             studios=studios,
             prelabellers=self._prelabellers,
             learner=lambda: self.learner,
+            blindfold=blindfold or Blindfold(settings.blind_share),
             stopping=self._stopping,
             sent=self._wake.set,
         )
@@ -201,6 +207,13 @@ class Jobs:
     def failure_reasons(self, job_id: str) -> list[tuple[str, int]]:
         """(reason, how often) of those failures, the commonest first."""
         return self._store.failure_reasons(job_id)
+
+    def unshown(self, project_key: str) -> Mapping[int, Unshown]:
+        """What models said of blind tasks before they were labelled. Errors: `StateError`."""
+        try:
+            return self._store.unshown.of(project_key)
+        except SQLAlchemyError as error:
+            raise _no_database(error) from error
 
     def _keep(self) -> None:
         """Start a worker when there is work, and keep it going."""

@@ -42,6 +42,7 @@ from backends.jobs.tables import (
 )
 from backends.jobs.trainings import TrainingStore
 from backends.jobs.turn_store import TurnStore
+from backends.jobs.unshown import UnshownStore
 from backends.label_studio.tasks import pages
 from backends.settings import Settings
 
@@ -60,6 +61,7 @@ class JobStore:
         self.turns = TurnStore(self.engine)
         self.trainings = TrainingStore(self.engine)
         self.refreshes = RefreshStore(self.engine)
+        self.unshown = UnshownStore(self.engine)
 
     def job(self, job_id: str) -> JobState:
         """One job. Errors: `StateError` if there is none."""

@@ -33,6 +33,8 @@ JOBS = sa.Table(
     sa.Column("stored", sa.Integer, nullable=False, default=0),
     sa.Column("skipped", sa.Integer, nullable=False, default=0),
     sa.Column("failed", sa.Integer, nullable=False, default=0),
+    # Of those that were skipped: their predictions are withheld.
+    sa.Column("blind", sa.Integer, nullable=False, server_default="0"),
     sa.Column("worked_s", sa.Float, nullable=False, default=0.0),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("updated_at", sa.Float, nullable=False),
@@ -84,6 +86,14 @@ TASKS = sa.Table(
     sa.Column("sent", sa.Integer, nullable=False, default=0),
     sa.Column("frames_done", sa.Integer, nullable=False, default=0),
     sa.Column("frames", sa.Integer, nullable=False, default=0),
+)
+# What models say of blind tasks, which Label Studio is not told.
+UNSHOWN = sa.Table(
+    "job_unshown",
+    METADATA,
+    sa.Column("project_key", sa.String(64), primary_key=True),
+    sa.Column("task_id", sa.Integer, primary_key=True),
+    sa.Column("content", sa.LargeBinary, nullable=False),
 )
 FAILURES = sa.Table(
     "job_failures",
@@ -190,7 +200,8 @@ class JobState:
 
     A training has no tasks, and no version that anything is stored under.
     `total` is an estimate until `listed`. `skipped` were labelled already, are gone, or had nothing
-    to store. Times are seconds since 1970; `rate` is tasks per second, 0 before the first.
+    to store; `blind` of them are served without prediction. Times are seconds since 1970; `rate` is
+    tasks per second, 0 before the first.
     """
 
     id: str
@@ -211,6 +222,7 @@ class JobState:
     updated_at: float
     finished_at: float | None
     clips: tuple[Clip, ...] = ()
+    blind: int = 0
 
     @property
     def project_id(self) -> int:
@@ -277,4 +289,5 @@ def job_state(row: sa.Row[Any], clips: tuple[Clip, ...] = ()) -> JobState:
         updated_at=row.updated_at,
         finished_at=row.finished_at,
         clips=clips,
+        blind=row.blind,
     )

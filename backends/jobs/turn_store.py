@@ -214,8 +214,12 @@ class TurnStore:
         stored: Sequence[int] = (),
         skipped: Sequence[int] = (),
         failed: Mapping[int, str] | None = None,
+        blind: Sequence[int] = (),
     ) -> None:
-        """Count tasks as done, each once however often it is told. Errors: `Lost`."""
+        """Count tasks as done, each once however often it is told. Errors: `Lost`.
+
+        `blind`: what is withheld of them; they count as skipped too.
+        """
         failed, job_id = failed or {}, turn.job.id
         with locked(self._engine, job_id, works=True) as connection:
             held(connection, turn)
@@ -223,7 +227,9 @@ class TurnStore:
                 "stored": take_away(connection, turn, stored),
                 "skipped": take_away(connection, turn, skipped),
                 "failed": take_away(connection, turn, list(failed)),
+                "blind": take_away(connection, turn, blind),
             }
+            counts["skipped"] += counts["blind"]
             connection.execute(
                 sa.update(JOBS)
                 .where(JOBS.c.id == job_id)

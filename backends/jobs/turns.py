@@ -37,6 +37,7 @@ from backends.jobs.tables import (
 )
 from backends.jobs.uploads import Patience, Stopped, Uploads, landed
 from backends.jobs.watch import Watch
+from backends.label_studio.blind import Blindfold, strip_predictions
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.results import encode_prediction
 from backends.label_studio.tasks import (
@@ -73,12 +74,13 @@ class Turns:
         studios: LabelStudios,
         prelabellers: Mapping[str, Prelabeller],
         learner: Callable[[], Learner | None],
+        blindfold: Blindfold,
         stopping: threading.Event,
         sent: Callable[[], None],
     ) -> None:
         self._store, self._studios = store, studios
         self._prelabellers, self._learner = prelabellers, learner
-        self._stopping, self._sent = stopping, sent
+        self._blindfold, self._stopping, self._sent = blindfold, stopping, sent
 
     def run(self, turn_id: str, attempt: int) -> None:
         """Do one turn, whatever it meets; returns when it needs this worker no more."""
@@ -178,13 +180,19 @@ class Turns:
             stopping=self._stopping,
         )
         progress = self._progress(turn)
+        hidden = self._blindfold.hidden(project, tasks)
+        patiently(
+            lambda: strip_predictions(
+                self._client(turn), turn.job.project_id, turn.job.version, list(hidden)
+            )
+        )
         with closing(uploads):
             for task_id in there:
                 uploads.land(task_id)
             labelled = self._prelabeller(turn).label(project, tasks, progress=progress)
             try:
                 for one in labelled:
-                    self._take(uploads, one, project)
+                    self._take(uploads, one, project, hidden)
                     self._go_on()
             except Stopped:
                 uploads.flush()  # what is computed is not thrown away
@@ -231,13 +239,17 @@ class Turns:
         order = {task_id: place for place, task_id in enumerate(ids)}
         return sorted(tasks, key=lambda task: order[task.id or 0]), added, there
 
-    def _take(self, uploads: Uploads, one: Labelled, project: Project) -> None:
+    def _take(
+        self, uploads: Uploads, one: Labelled, project: Project, hidden: Collection[int]
+    ) -> None:
         task_id = one.task.id
         if task_id is None:
             return
         if one.error is not None:
             self._go_on()  # or the error is only that it was stopped
             uploads.fail(task_id, str(one.error))
+        elif one.prediction is None and task_id in hidden:
+            uploads.withhold(task_id, None)
         elif one.prediction is None:
             uploads.skip(task_id)
         else:
@@ -246,7 +258,7 @@ class Turns:
             except (LabelpilotError, ValueError) as error:
                 uploads.fail(task_id, str(error))
             else:
-                uploads.add(task_id, item)
+                (uploads.withhold if task_id in hidden else uploads.add)(task_id, item)
 
     def _progress(self, turn: Turn) -> Callable[[Task, int, int], None]:
         """Note how far a video is, now and then; stops it when this process is to end."""

@@ -108,13 +108,15 @@ class Batch:
     items: dict[int, Json] = field(default_factory=dict)
     landed: list[int] = field(default_factory=list)
     skipped: list[int] = field(default_factory=list)
+    withheld: dict[int, Json | None] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)
     nbytes: int = 0
     soon_s: float = _SOON_S
     since: float = field(default_factory=time.monotonic)
 
     def __len__(self) -> int:
-        return len(self.items) + len(self.landed) + len(self.skipped) + len(self.failed)
+        done = len(self.landed) + len(self.skipped) + len(self.failed)
+        return len(self.items) + len(self.withheld) + done
 
     @property
     def ripe(self) -> bool:
@@ -174,6 +176,12 @@ class Uploads:
         self._batch.skipped.append(task_id)
         self._go_on()
 
+    def withhold(self, task_id: int, item: Json | None) -> None:
+        """A prediction, if there is one, that Label Studio is not to be told."""
+        self._batch.withheld[task_id] = item
+        self._batch.nbytes += len(json.dumps(item))
+        self._go_on()
+
     def fail(self, task_id: int, reason: str) -> None:
         """A task has failed."""
         self._batch.failed[task_id] = reason
@@ -207,6 +215,7 @@ class Uploads:
 
     def _store_batch(self, batch: Batch) -> None:
         self._still_valid()
+        self._keep(batch.withheld)
         ids = list(batch.items)
         before = self._before([*ids, *batch.landed])
         self._store.turns.note_sent(self._turn, [*before.keys() & batch.items], Sent.IN_PLACE)
@@ -222,6 +231,19 @@ class Uploads:
             stored=[task_id for task_id in stored if task_id not in batch.failed],
             skipped=batch.skipped,
             failed=batch.failed,
+            blind=list(batch.withheld),
+        )
+
+    def _keep(self, withheld: Mapping[int, Json | None]) -> None:
+        """What a task would have been shown is what was there when it was labelled: the newest
+        while nobody had labelled it, and else the first.
+        """
+        options = self._turn.job.options
+        items = {task_id: item for task_id, item in withheld.items() if item is not None}
+        self._store.unshown.put(
+            self._turn.job.project_key,
+            items,
+            replace=options is not None and options.tasks.only_unlabelled,
         )
 
     def _before(self, ids: Sequence[int]) -> Mapping[int, Stored]:

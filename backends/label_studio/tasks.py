@@ -181,7 +181,7 @@ def stored_predictions(
     client: LabelStudio, project_id: int, version: str, ids: Sequence[int]
 ) -> dict[int, Stored]:
     """What the backend of `version` has stored for those of `ids` that have predictions."""
-    ours = _ours(version)
+    ours = same_backend(version)
     found: dict[int, Stored] = {}
     for some in pages(sorted(ids), WITH_RESULTS_AT_ONCE):
         items = [item("total_predictions", "greater", "Number", 0)]
@@ -232,8 +232,8 @@ def delete_doubles(client: LabelStudio, task_id: int, version: str) -> None:
     delete_predictions(client, sorted(one.id for one in found if one.model_version == version)[1:])
 
 
-def _ours(version: str) -> Callable[[object], bool]:
-    """Whether a model version is of the same backend.
+def same_backend(version: str) -> Callable[[object], bool]:
+    """Tells whether a model version is of the same backend.
 
     Those have its name before a hash of the same length: what a person has imported under a name
     of their own, such as "yolo-v8-import", is none.

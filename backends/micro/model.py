@@ -29,6 +29,7 @@ from backends.interface import (
     VideoSource,
 )
 from backends.jobs.answering import answer_in_time
+from backends.label_studio.blind import Blindfold
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.projects import ProjectBook
@@ -88,8 +89,10 @@ class MicroBackend:
         rival: Prelabeller | None = None,
         background: Background | None = None,
         load: Load = load_model,
+        blindfold: Blindfold | None = None,
     ) -> None:
         self._settings, self._studios, self._projects = settings, studios, projects
+        self._blindfold = blindfold or Blindfold(settings.blind_share)
         self.store = MicroStore(settings)
         self.registry = Registry(settings, self.store)
         self.background = background
@@ -100,7 +103,7 @@ class MicroBackend:
             shelf=ModelShelf(settings, self.registry.folder, load=load),
             settings=settings,
         )
-        tools = Tools(settings, self.store, self.registry, images, videos, rival)
+        self.tools = tools = Tools(settings, self.store, self.registry, images, videos, rival)
         self._announce = Announcer(
             self, studios=studios, store=self.store, background=lambda: self.background
         )
@@ -219,6 +222,7 @@ class MicroBackend:
                 deadline=time.monotonic() + self._settings.answer_within_s,
                 background=self.background,
                 later=lambda task: any(task.data.get(key) for key in videos),
+                blindfold=self._blindfold,
             )
         except LabelpilotError as error:
             log.warning("%d tasks are not pre-labelled: %s", len(tasks), error)
@@ -255,13 +259,16 @@ class MicroBackend:
         version = self.wait(project)
         models = trusted(self._models(project)) or self._models(project)
         doubtful = self._doubtful.of(project.key, version)
+
+        def show(task_id: int, score: float, regions: Sequence[Region]) -> None:
+            if not self._blindfold.hidden(project, [Task(task_id, {})]):
+                doubtful.add(task_id, score, regions)
+
         work = Work(project, version, models, known=partial(self._known, project))
         try:
             for is_ours, some in groupby(tasks, lambda task: bool(work.of(task))):
                 if is_ours or self._rival is None:
-                    yield from self._labeller.label(
-                        work, some, progress=progress, shown=doubtful.add
-                    )
+                    yield from self._labeller.label(work, some, progress=progress, shown=show)
                 else:
                     yield from self._left(project, version, list(some), progress)
         finally:

@@ -12,8 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from backends.copilot.model import Copilot
 from backends.errors import BadRequest, StateError
-from backends.interface import Backend, LabelConfig, Project, Task
+from backends.interface import Backend, LabelConfig, Prelabeller, Project, Task
 from backends.jobs.jobs import Jobs
+from backends.label_studio.blind import Blindfold
 from backends.label_studio.client import LabelStudios, next_tasks
 from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.media import MediaStore
@@ -49,6 +50,7 @@ class Services:
     yolo: YoloBackend
     micro: MicroBackend
     copilot: Copilot
+    blindfold: Blindfold
     jobs: Jobs
     journal: Journal
     told: Told
@@ -142,7 +144,8 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         next_tasks=_following(studios, settings.prefetch_tasks),
         polygon_tolerance_px=settings.polygon_tolerance_px,
     )
-    yolo = YoloBackend(settings=settings, images=images, videos=images)
+    blindfold = Blindfold(settings.blind_share)
+    yolo = YoloBackend(settings=settings, images=images, videos=images, blindfold=blindfold)
     micro = MicroBackend(
         settings=settings,
         images=images,
@@ -150,8 +153,9 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         studios=studios,
         projects=projects,
         rival=yolo,
+        blindfold=blindfold,
     )
-    jobs = _jobs(settings, studios, projects, yolo, micro)
+    jobs = _jobs(settings, studios, projects, yolo, micro, blindfold)
     clicks = Lane("click", threads=settings.workers, queue_length=settings.queue_length)
     bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length)
 
@@ -168,6 +172,7 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         yolo=yolo,
         micro=micro,
         copilot=Copilot(segmenter=sam, prelabellers=[micro, yolo]),
+        blindfold=blindfold,
         jobs=jobs,
         journal=journal,
         told=Told(),
@@ -183,9 +188,11 @@ def _jobs(
     projects: ProjectBook,
     yolo: YoloBackend,
     micro: MicroBackend,
+    blindfold: Blindfold,
 ) -> Jobs:
     """Background work of both pre-labellers; trainings too, unless they are switched off."""
-    jobs = Jobs(settings, studios, projects, {yolo.name: yolo, micro.name: micro})
+    prelabellers: dict[str, Prelabeller] = {yolo.name: yolo, micro.name: micro}
+    jobs = Jobs(settings, studios, projects, prelabellers, blindfold=blindfold)
     yolo.background = micro.background = jobs
     if settings.train_first_at:
         jobs.learner = micro

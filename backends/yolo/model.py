@@ -24,6 +24,7 @@ from backends.interface import (
     VideoSource,
 )
 from backends.jobs.answering import answer_in_time, leave
+from backends.label_studio.blind import Blindfold
 from backends.settings import Settings
 from backends.weights import fetch
 from backends.yolo.labeller import Labeller, MakeTracker, Work
@@ -85,7 +86,8 @@ class YoloBackend:
     """Labels tasks before anyone opens them; the `Prelabeller` of background jobs as well.
 
     Collaborators are shared with the rest of the server. `background` None: what does not fit
-    into an answer is left for the next time that it is asked for.
+    into an answer is left for the next time that it is asked for. `blindfold` None: it hides as the
+    settings say.
     """
 
     name = "yolo"
@@ -100,8 +102,10 @@ class YoloBackend:
         load: Load | None = None,
         make_tracker: MakeTracker = make_tracker,
         fetch: Fetch = fetch,
+        blindfold: Blindfold | None = None,
     ) -> None:
         self._settings = settings
+        self._blindfold = blindfold or Blindfold(settings.blind_share)
         self.background = background
         self._shelf = ModelShelf(settings, load=load or yolo_loader(settings), fetch=fetch)
         self._labeller = Labeller(
@@ -254,6 +258,7 @@ class YoloBackend:
             deadline=deadline,
             background=self.background,
             later=lambda task: any(task.data.get(key) for key in videos),
+            blindfold=self._blindfold,
         )
 
     def _label_loaded(
