@@ -39,7 +39,8 @@ class Lesson:
     """What labels teach: per picture its regions; a hash over all; what was left out, by task.
 
     `labels`: how many tasks are labelled, or how many frames of a clip are drawn. `pictures` writes
-    them to a folder and fetches unlabelled ones, which takes seconds.
+    them to a folder and fetches unlabelled ones, which takes seconds; `labelled` are those that are
+    files already.
     """
 
     truth: tuple[tuple[Region, ...], ...]
@@ -47,6 +48,7 @@ class Lesson:
     labels: int
     pictures: Callable[[Path], Pictures]
     problems: Mapping[int, str] = field(default_factory=dict)
+    labelled: tuple[Material, ...] = ()
 
 
 def gather(tools: Tools, course: Course, scope: Scope) -> Lesson:
@@ -92,7 +94,7 @@ def _of_images(tools: Tools, course: Course, scope: Scope) -> Lesson:
         return Pictures(labelled, tuple(located(tasks, locate, go_on=course.go_on)))
 
     truth = tuple(one.regions for one in labelled)
-    return Lesson(truth, data, len(labelled), pictures, found.problems)
+    return Lesson(truth, data, len(labelled), pictures, found.problems, labelled)
 
 
 def _of_clip(tools: Tools, course: Course, task: LabelledTask, medium: Medium) -> Lesson:
