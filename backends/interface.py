@@ -81,12 +81,16 @@ class Task:
 
 @dataclass(frozen=True)
 class LabelledTask:
-    """A task with annotations as Label Studio has them: `updated_at` tells whether they changed."""
+    """A task with annotations as Label Studio has them: `updated_at` tells whether they changed.
+
+    `annotations` are those of people, `own` those that labelpilot stored under its own account.
+    """
 
     id: int
     updated_at: str
     data: Mapping[str, Any]
     annotations: tuple[Mapping[str, Any], ...]
+    own: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

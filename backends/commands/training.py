@@ -63,7 +63,7 @@ def run_cancel(settings: Settings, console: Console, project_id: int) -> int:
         cancelled = False
         for standing in known:
             # First, or whoever watches would begin again: what changed is no reason any more.
-            store.note_seen(standing, labels=len(store.known(standing.project_key)))
+            store.note_seen(standing, labels=store.count_labelled(standing.project_key))
             cancelled |= services.jobs.cancel_training(standing.project_key)
     console.print(f"cancelled; {_STAY}" if cancelled else "no training goes on", highlight=False)
     return 0

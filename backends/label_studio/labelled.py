@@ -10,13 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from label_studio_sdk import LabelStudio
 
 from backends.errors import LabelStudioError, LabelStudioRefused
 from backends.interface import LabelledTask
+from backends.label_studio.accounts import find_own_account
 from backends.label_studio.data_manager import item, later, page, tasks_of
 
 Json = dict[str, Any]
@@ -26,6 +27,8 @@ _LISTED_AT_ONCE = 500
 _PAGE_BYTES = 8_000_000
 _PAGE_S = 4.0
 _FIRST_PAGE, _MOST_AT_ONCE = 20, 100
+# Label Studio dates the making of an annotation twice, microseconds apart.
+_AT_ONCE = timedelta(seconds=1)
 _NEEDED = (
     "id",
     "result",
@@ -88,14 +91,17 @@ def changed_labels(
 
 
 def labelled_tasks(
-    client: LabelStudio, project_id: int, ids: Sequence[int]
+    client: LabelStudio, project_id: int, ids: Sequence[int], *, with_own: bool = False
 ) -> Iterator[list[Fetched]]:
     """Those of `ids` that have annotations, some at a time, each with what is learnt from.
 
-    Skipped annotations are left out, and a task that has no other with them. Pages are as large as
-    fits a few seconds and megabytes. Errors: `LabelStudioError`.
+    Skipped annotations are left out, and a task that has no other with them. What labelpilot stored
+    under its own account is nobody's label: it is in the task's `own`, until a person changes it.
+    With `with_own` tasks come that have nothing else. Pages are as large as fits a few seconds and
+    megabytes. Errors: `LabelStudioError`.
     """
     left, size = sorted(ids), _FIRST_PAGE
+    account = find_own_account(client) if left else None
     while left:
         some = left[:size]
         began = time.monotonic()
@@ -112,19 +118,37 @@ def labelled_tasks(
         took_s, weight = time.monotonic() - began, sum(map(_weight, tasks))
         fits = min(2.0, _PAGE_S / max(took_s, 1e-3), _PAGE_BYTES / max(weight, 1))
         size = min(_MOST_AT_ONCE, max(1, int(len(some) * fits)))
-        yield [one for one in map(_fetched, tasks) if one.task.annotations]
+        found = [_fetched(one, account) for one in tasks]
+        yield [one for one in found if one.task.annotations or (with_own and one.task.own)]
 
 
 def _fetch(client: LabelStudio, project_id: int, ids: Sequence[int]) -> list[Any]:
     return list(page(client, project_id, [], size=len(ids), ids=ids, fields="all").items or [])
 
 
-def _fetched(task: Any) -> Fetched:
-    annotations = tuple(
+def is_own(annotation: Mapping[str, Any], account: int | None) -> bool:
+    """Whether our account, by its user id, stored an annotation that nobody has changed since."""
+    person = annotation.get("completed_by")
+    person = person.get("id") if isinstance(person, Mapping) else person
+    if account is None or person != account:
+        return False
+    try:
+        made, changed = (
+            datetime.fromisoformat(str(annotation[name])) for name in ("created_at", "updated_at")
+        )
+    except (KeyError, ValueError):
+        return True
+    return changed - made < _AT_ONCE
+
+
+def _fetched(task: Any, account: int | None) -> Fetched:
+    submitted = [
         {key: one[key] for key in _NEEDED if key in one}
         for one in task.annotations or []
         if not one.get("was_cancelled")
-    )
+    ]
+    annotations = tuple(one for one in submitted if not is_own(one, account))
+    own = tuple(one for one in submitted if is_own(one, account))
     wanted = {one.get("parent_prediction") for one in annotations}
     parents = {
         one["id"]: StoredPrediction(one.get("model_version") or "", one.get("result") or [])
@@ -132,7 +156,8 @@ def _fetched(task: Any) -> Fetched:
         if one["id"] in wanted
     }
     data = dict(task.data or {})
-    return Fetched(LabelledTask(int(task.id), _moment(task.updated_at), data, annotations), parents)
+    labelled = LabelledTask(int(task.id), _moment(task.updated_at), data, annotations, own)
+    return Fetched(labelled, parents)
 
 
 def _weight(task: Any) -> int:

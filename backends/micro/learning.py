@@ -10,6 +10,7 @@ from label_studio_sdk import LabelStudio
 
 from backends.errors import LabelpilotError, LabelStudioError, LabelStudioGone
 from backends.interface import Project
+from backends.label_studio.audits import AuditBook
 from backends.label_studio.client import LabelStudios
 from backends.micro.course import Course, Tools
 from backends.micro.nouns import Scope, Standing
@@ -47,7 +48,7 @@ class Learner:
 
     def __init__(self, tools: Tools, studios: LabelStudios, announce: Announce) -> None:
         self._tools, self._studios, self._announce = tools, studios, announce
-        self._store = tools.store
+        self._store, self._audits = tools.store, AuditBook(tools.settings)
         self._begun: dict[str, Standing] = {}  # what was known when the last training began
 
     def learn(
@@ -102,11 +103,16 @@ class Learner:
         self._store.note_labels(key, len(labelled))
         tell("")
         notes: list[str] = []
-        wanted = scopes(project.config, labelled, told=notes.append)
+        # Labels that are to prove how good a model is are not learned from.
+        untaught = self._audits.untaught(key)
+        taught = [task for task in labelled if task.id not in untaught]
+        if len(taught) < len(labelled):
+            notes.append(f"{len(labelled) - len(taught)} labelled audits are not learned from")
+        wanted = scopes(project.config, taught, told=notes.append)
         course = Course(
             project=project,
             client=client,
-            labelled=labelled,
+            labelled=taught,
             budget_s=self._tools.settings.train_budget_s,
             asked=begun.asked,
             go_on=go_on,

@@ -28,7 +28,7 @@ from backends.micro.version_store import VersionStore
 
 _TASKS_AT_ONCE = 50  # rows with brush masks in one statement
 _OF_ACCEPTANCE = {"predicted", "unchanged", "seconds"}
-_OF_TASK = {"updated_at", "content"}
+_OF_TASK = {"updated_at", "content", "own_only"}
 _Part = TypeVar("_Part")
 
 
@@ -141,16 +141,29 @@ class MicroStore(VersionStore):
     # Labelled tasks
 
     def labelled(self, key: str, *, task_id: int | None = None) -> list[LabelledTask]:
-        """The labelled tasks of a project with their annotations, in id order; or just one."""
-        query = sa.select(LABELLED).where(LABELLED.c.project_key == key)
+        """The tasks of a project that people labelled, in id order; or just one."""
+        query = sa.select(LABELLED).where(_by_people(key))
         if task_id is not None:
             query = query.where(LABELLED.c.task_id == task_id)
         with self._reading() as connection:
             rows = connection.execute(query.order_by(LABELLED.c.task_id))
             return [labelled_task(row) for row in rows]
 
+    def own_only(self, key: str) -> list[LabelledTask]:
+        """The tasks that have only annotations which labelpilot stored itself, in id order."""
+        query = sa.select(LABELLED).where(LABELLED.c.project_key == key, LABELLED.c.own_only == 1)
+        with self._reading() as connection:
+            rows = connection.execute(query.order_by(LABELLED.c.task_id))
+            return [labelled_task(row) for row in rows]
+
+    def count_labelled(self, key: str) -> int:
+        """How many tasks people labelled."""
+        query = sa.select(sa.func.count()).select_from(LABELLED).where(_by_people(key))
+        with self._reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def known(self, key: str) -> dict[int, str]:
-        """The `updated_at` of each labelled task, by id."""
+        """The `updated_at` of each task with annotations, by id, whoever made them."""
         query = sa.select(LABELLED.c.task_id, LABELLED.c.updated_at)
         with self._reading() as connection:
             rows = connection.execute(query.where(LABELLED.c.project_key == key))
@@ -250,6 +263,10 @@ class MicroStore(VersionStore):
             connection.execute(
                 row.on_conflict_do_update(index_elements=["project_key"], set_=values)
             )
+
+
+def _by_people(key: str) -> sa.ColumnElement[bool]:
+    return sa.and_(LABELLED.c.project_key == key, LABELLED.c.own_only == 0)
 
 
 def _parts(values: Sequence[_Part], size: int) -> Iterator[list[_Part]]:

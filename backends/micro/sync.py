@@ -93,7 +93,8 @@ def synchronised(
     changed = {task_id for task_id, at in now.items() if known.get(task_id) != at}
     store.drop_labelled(project_key, sorted(gone))
     found: set[int] = set()
-    for page in labelled_tasks(client, project_id, sorted(changed)):
+    # Tasks that only we annotated are kept too, or they would be fetched again each time.
+    for page in labelled_tasks(client, project_id, sorted(changed), with_own=True):
         acceptance = {one.task.id: made for one in page if (made := _acceptance(one))}
         store.put_labelled(project_key, [one.task for one in page], acceptance)
         found |= {one.task.id for one in page}
@@ -104,7 +105,8 @@ def synchronised(
         store.note_synced(project_key, max(now.values(), key=datetime.fromisoformat))
     if found or gone or lost:
         log.info("project %s: %d labelled tasks changed", project_key, len(found))
-    return Synced(frozenset(found), frozenset(gone | (lost & known.keys())), len(now) - len(lost))
+    lost_now = frozenset(gone | (lost & known.keys()))
+    return Synced(frozenset(found), lost_now, store.count_labelled(project_key))
 
 
 def _lately(

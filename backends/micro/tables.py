@@ -48,6 +48,8 @@ LABELLED = sa.Table(
     sa.Column("predicted", sa.Integer, nullable=False),
     sa.Column("unchanged", sa.Integer, nullable=False),
     sa.Column("seconds", sa.Float, nullable=False),
+    # 1: all that it has labelpilot stored itself, and nobody labelled it.
+    sa.Column("own_only", sa.Integer, nullable=False, server_default="0"),
 )
 VERSIONS = sa.Table(
     "micro_versions",
@@ -125,11 +127,13 @@ def version(row: sa.Row[Any]) -> ModelVersion:
 def labelled_values(key: str, task: LabelledTask, accepted: Acceptance | None) -> dict[str, Any]:
     """A noun as a row of `LABELLED`, compressed: brush masks are lists of numbers, and large."""
     content = {"data": dict(task.data), "annotations": list(task.annotations)}
+    content |= {"own": list(task.own)} if task.own else {}
     return {
         "project_key": key,
         "task_id": task.id,
         "updated_at": task.updated_at,
         "content": _packed(content),
+        "own_only": int(not task.annotations),
         **asdict(accepted or Acceptance()),
     }
 
@@ -137,7 +141,8 @@ def labelled_values(key: str, task: LabelledTask, accepted: Acceptance | None) -
 def labelled_task(row: sa.Row[Any]) -> LabelledTask:
     """A row of `LABELLED` as a noun."""
     content = _unpacked(row.content)
-    return LabelledTask(row.task_id, row.updated_at, content["data"], tuple(content["annotations"]))
+    annotations, own = tuple(content["annotations"]), tuple(content.get("own", ()))
+    return LabelledTask(row.task_id, row.updated_at, content["data"], annotations, own)
 
 
 def pack_shown(shown: Sequence[Shown]) -> bytes:

@@ -216,7 +216,7 @@ def _project(sources: Sources, standing: Standing, job: JobState | None) -> Proj
     training = _training(standing.step, job) if job is not None and job.open else None
     current = [one for one in versions if one.is_current]
     # What a training has counted is noted at its end; what it found is there before.
-    labels = standing.labels if training is None else len(store.known(key))
+    labels = standing.labels if training is None else store.count_labelled(key)
     return ProjectLearning(
         id=_id(key),
         key=key,

@@ -17,6 +17,7 @@ from backends.label_studio.labelled import (
     StoredPrediction,
     changed_labels,
     count_labelled,
+    is_own,
     labelled_tasks,
 )
 from tests.label_studio_server import LabelStudioServer
@@ -139,6 +140,7 @@ class SmallStudio:
         self.number, self.rle, self.most = number, rle, most
         self.asked: list[int] = []
         self.tasks = self
+        self.users = SimpleNamespace(list=lambda: [])
 
     def list(self, *, query: str, page_size: int, **_: Any) -> Any:
         ids: Sequence[int] = json.loads(query)["selectedItems"]["included"]
@@ -185,3 +187,24 @@ class TestPages:
         with pytest.raises(LabelStudioError, match="did not answer in time"):
             self.read(studio)
         assert studio.asked == [20, 4, 1]
+
+
+MADE = "2026-01-01T12:00:00.739838Z"
+
+
+@pytest.mark.parametrize(
+    ("by", "changed", "account", "own"),
+    [
+        (9, "2026-01-01T12:00:00.739867Z", 9, True),
+        ({"id": 9}, "2026-01-01T12:00:00.739867Z", 9, True),
+        (9, "2026-01-01T12:00:04Z", 9, False),  # somebody changed it: it is theirs now
+        (8, "2026-01-01T12:00:00.739867Z", 9, False),
+        (9, "2026-01-01T12:00:00.739867Z", None, False),
+        (None, "2026-01-01T12:00:00.739867Z", None, False),
+    ],
+)
+def test_what_labelpilot_stored_is_its_own_until_somebody_changes_it(
+    by: Any, changed: str, account: int | None, own: bool
+) -> None:
+    annotation = {"completed_by": by, "created_at": MADE, "updated_at": changed}
+    assert is_own(annotation, account) is own

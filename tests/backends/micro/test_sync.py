@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from backends.errors import LabelStudioGone
+from backends.label_studio.accounts import OWN_EMAIL
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.projects import ProjectBook
 from backends.micro.nouns import Acceptance
@@ -23,6 +24,7 @@ from tests.label_studio_server import LabelStudioServer
 
 KEY = "7.1700000000"
 NOON = datetime.fromisoformat("2026-01-01T12:00:00+00:00")
+OWN_ID = 9
 MANY = 400  # so many that only what changed lately is listed
 
 
@@ -37,6 +39,7 @@ class SmallStudio:
 
     def __init__(self) -> None:
         self.tasks = self
+        self.users = SimpleNamespace(list=lambda: [SimpleNamespace(id=OWN_ID, email=OWN_EMAIL)])
         self.found: dict[int, Any] = {}
         self.listed, self.downloaded = 0, 0
         self.before_download: Callable[[], None] = lambda: None
@@ -71,7 +74,7 @@ class SmallStudio:
         return (
             task.id > limits.get("filter:tasks:id", 0)
             and task.updated_at > datetime.fromisoformat(since)
-            and any(not one["was_cancelled"] for one in task.annotations)
+            and any(not one.get("was_cancelled") for one in task.annotations)
         )
 
 
@@ -190,6 +193,29 @@ def test_what_goes_between_listing_and_download_is_gone(
     studio.before_download = meanwhile
     assert sync() == Synced(frozenset({3}), frozenset({1, 2}), 1)
     assert sync() == Synced(frozenset(), frozenset(), 1)
+
+
+def test_what_labelpilot_stored_by_itself_is_no_label(
+    studio: SmallStudio, store: MicroStore, sync: Callable[..., Synced]
+) -> None:
+    made = {"created_at": "2026-01-01T12:00:00.1Z", "updated_at": "2026-01-01T12:00:00.2Z"}
+    studio.label(1, completed_by=OWN_ID, **made)
+    studio.label(2, completed_by=OWN_ID, **made)
+    studio.found[2].annotations.append({"id": 20, "result": [], "completed_by": 1})
+    studio.label(3, completed_by=OWN_ID, **{**made, "updated_at": "2026-01-01T12:30:00Z"})
+    assert sync().total == 2
+    assert [(one.id, len(one.annotations)) for one in store.labelled(KEY)] == [(2, 1), (3, 1)]
+    assert [(one.id, len(one.own)) for one in store.own_only(KEY)] == [(1, 1)]
+    assert sync() == Synced(frozenset(), frozenset(), 2)
+    assert studio.downloaded == 0
+    # A person labels it too, and takes that back.
+    studio.found[1].annotations.append({"id": 10, "result": [], "completed_by": 1})
+    studio.found[1].updated_at = NOON + timedelta(seconds=5)
+    assert sync() == Synced(frozenset({1}), frozenset(), 3)
+    studio.found[1].annotations.pop()
+    studio.found[1].updated_at = NOON + timedelta(seconds=9)
+    assert sync().total == 2
+    assert store.count_labelled(KEY) == len(store.labelled(KEY)) == 2
 
 
 class TestAcceptance:
