@@ -14,6 +14,7 @@ from backends.copilot.model import Copilot
 from backends.errors import BadRequest, StateError
 from backends.interface import Backend, LabelConfig, Prelabeller, Project, Task
 from backends.jobs.jobs import Jobs
+from backends.label_studio.audits import AuditBook
 from backends.label_studio.blind import Blindfold
 from backends.label_studio.client import LabelStudios, next_tasks
 from backends.label_studio.label_xml import parse_label_config
@@ -50,6 +51,7 @@ class Services:
     yolo: YoloBackend
     micro: MicroBackend
     copilot: Copilot
+    audits: AuditBook
     blindfold: Blindfold
     jobs: Jobs
     journal: Journal
@@ -95,6 +97,7 @@ class Services:
         self.pictures.close()
         self.images.close()
         self.studios.close()
+        self.audits.close()
         self.projects.close()
 
 
@@ -144,7 +147,8 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         next_tasks=_following(studios, settings.prefetch_tasks),
         polygon_tolerance_px=settings.polygon_tolerance_px,
     )
-    blindfold = Blindfold(settings.blind_share)
+    audits = AuditBook(settings)
+    blindfold = Blindfold(settings.blind_share, audits.blind)
     yolo = YoloBackend(settings=settings, images=images, videos=images, blindfold=blindfold)
     micro = MicroBackend(
         settings=settings,
@@ -172,6 +176,7 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         yolo=yolo,
         micro=micro,
         copilot=Copilot(segmenter=sam, prelabellers=[micro, yolo]),
+        audits=audits,
         blindfold=blindfold,
         jobs=jobs,
         journal=journal,
