@@ -1,0 +1,64 @@
+"""What people have to know before they trust the findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from micro_models.label_errors.sightings import Scene
+from micro_models.regions import Region, WholeImage
+
+Answer = Sequence[Region]
+
+# Fewer of a kind than this say little.
+_FEW, _SOME = 5, 10
+_SELDOM_FOUND = 0.3
+_SAME_SCORE = 1e-6
+
+
+def alarms(
+    given: Sequence[Answer], found: Sequence[Answer | None], scenes: Sequence[Scene]
+) -> Iterator[str]:
+    """Constant scores, labels that are never found or too few, examples nobody looked at."""
+    unseen = sum(answer is None for answer in found)
+    if unseen:
+        yield f"{unseen} of {len(found)} pictures were not looked at and are not judged"
+    every = [one for answer in found for one in answer or ()]
+    for label in sorted({one.label for one in every}):
+        scores = np.array([one.score for one in every if one.label == label])
+        if len(scores) >= _SOME and np.ptp(scores) < _SAME_SCORE:
+            yield (
+                f"the model gives each of its {len(scores)} {label} the same score "
+                f"({scores[0]:.2f}): it cannot tell them apart, so their order means nothing"
+            )
+    yield from _labels(given, found, scenes)
+
+
+def _labels(
+    given: Sequence[Answer], found: Sequence[Answer | None], scenes: Sequence[Scene]
+) -> Iterator[str]:
+    seen = [some for some, answer in zip(given, found, strict=True) if answer is not None]
+    everything = [one for some in seen for one in some]
+    sightings = [one for some in scenes for one in some.sightings]
+    for label in sorted({one.label for one in everything}):
+        count = sum(one.label == label for one in everything)
+        if count < _FEW:
+            yield f"only {count} {label} are labelled: too few to judge them"
+            continue
+        located = [one for one in sightings if one.given.label == label]
+        hits = sum(one.is_found for one in located)
+        if located and hits < _SELDOM_FOUND * len(located):
+            yield (
+                f"the model finds only {hits} of {len(located)} {label}: "
+                "what it says of them counts little"
+            )
+
+
+def is_class(region: Region) -> bool:
+    """Whether it is about the whole image.
+
+    >>> is_class(Region("day", WholeImage()))
+    True
+    """
+    return isinstance(region.shape, WholeImage)

@@ -1,0 +1,88 @@
+"""From labels and what a model found without them to a ranked list of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from micro_models.evaluation.overlap import POINT_PX
+from micro_models.label_errors.alarms import alarms, is_class
+from micro_models.label_errors.classes import exclusive_errors, tag_errors
+from micro_models.label_errors.located import located_errors
+from micro_models.label_errors.nouns import ErrorKind, Findings, LabelError
+from micro_models.label_errors.sightings import is_empty, scene
+from micro_models.regions import Region
+
+# What is less probable than this is not worth a line.
+LEAST_SCORE = 0.01
+_SURE = 0.99
+
+Answer = Sequence[Region]
+
+
+def find_label_errors(
+    given: Sequence[Answer], found: Sequence[Answer | None], *, point_px: float = POINT_PX
+) -> Findings:
+    """The probable errors in labels, the surest first, and how suspicious each example is.
+
+    `given` and `found` are lists per example: what people say, and what a model finds that never
+    saw this label (None: it did not look), scores P(right) 0..1, down to 0.05 if possible, of
+    classes about the whole image every one. All scores are probabilities of an error, from how the
+    model does on all other labels, so those of different kinds compare. An example without regions
+    is one where people say that nothing is there. Errors: `ValueError` for lists that do not fit.
+
+    >>> from micro_models.regions import Box
+    >>> car = Region("car", Box(10, 10, 50, 40), 0.95)
+    >>> findings = find_label_errors([[car]] * 30 + [[]], [[car]] * 31)
+    >>> error = findings.errors[0]
+    >>> error.kind.value, error.example, error.suggested == car
+    ('missing label', 30, True)
+    """
+    if len(given) != len(found):
+        raise ValueError(f"{len(given)} examples need as many answers, not {len(found)}")
+    errors = [*_empty(given), *_class_errors(given, found)]
+    scenes, located = [], {}
+    for i, answer in enumerate(found):
+        if answer is not None:
+            regions = [
+                (n, one) for n, one in enumerate(given[i]) if not (is_class(one) or is_empty(one))
+            ]
+            located[i] = [one for one in answer if not (is_class(one) or is_empty(one))]
+            scenes.append(scene(i, regions, located[i], point_px=point_px))
+    errors += located_errors(scenes, located)
+    errors = [one for one in errors if one.score >= LEAST_SCORE]
+    errors.sort(key=lambda one: (-one.score, one.example, -1 if one.index is None else one.index))
+    return Findings(
+        tuple(errors), _suspicion(errors, len(given)), tuple(alarms(given, found, scenes))
+    )
+
+
+def _empty(given: Sequence[Answer]) -> Iterator[LabelError]:
+    for example, regions in enumerate(given):
+        for index, one in enumerate(regions):
+            if not is_class(one) and is_empty(one):
+                reason = f"this {one.label} has no area"
+                yield LabelError(ErrorKind.SPURIOUS, example, _SURE, one, index, None, None, reason)
+
+
+def _class_errors(given: Sequence[Answer], found: Sequence[Answer | None]) -> list[LabelError]:
+    ours = [[one for one in some if is_class(one)] for some in given]
+    theirs = [None if some is None else [o for o in some if is_class(o)] for some in found]
+    examples = [i for i, some in enumerate(theirs) if some or ours[i]]
+    # Indices count all regions of an example.
+    places = [[n for n, one in enumerate(some) if is_class(one)] for some in given]
+    if all(len(ours[i]) == 1 for i in examples):
+        errors = exclusive_errors(ours, theirs, examples)
+    else:
+        errors = tag_errors(ours, theirs, examples)
+    return [
+        one if one.index is None else replace(one, index=places[one.example][one.index])
+        for one in errors
+    ]
+
+
+def _suspicion(errors: Sequence[LabelError], count: int) -> tuple[float, ...]:
+    expected = [0.0] * count
+    for one in errors:
+        expected[one.example] += one.score
+    return tuple(n / (1 + n) for n in expected)
