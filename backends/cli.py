@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from backends.commands.models import models_app, train
+from backends.commands.review import review
 from backends.errors import LabelpilotError
 from backends.terminal import (
     ProjectOption,
@@ -61,6 +62,7 @@ weights_app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 app.add_typer(models_app, name="models")
 app.command()(train)
+app.command()(review)
 
 
 @app.callback()

@@ -59,7 +59,7 @@ def drawn(image: Image, regions: Sequence[Region], labels: Collection[str]) -> b
     pen = ImageDraw.Draw(picture, "RGBA")
     shown = sorted(regions, key=lambda region: -region.score)[:_MOST_REGIONS]
     for region in shown:
-        _outline(pen, region.shape, factor, color_of(region.label, labels))
+        outline(pen, region.shape, factor, color_of(region.label, labels))
     line = 0
     for region in shown:
         at = _corner(region.shape, factor)
@@ -72,7 +72,11 @@ def drawn(image: Image, regions: Sequence[Region], labels: Collection[str]) -> b
     return written.getvalue()
 
 
-def _outline(pen: ImageDraw.ImageDraw, shape: Shape, factor: float, color: str) -> None:
+def outline(pen: ImageDraw.ImageDraw, shape: Shape, factor: float, color: str) -> None:
+    """Draw a shape, in pixels of the image, on a picture that is `factor` times as large.
+
+    A whole image has no outline.
+    """
     match shape:
         case Point(x, y):
             _dot(pen, x * factor, y * factor, color)
