@@ -133,7 +133,7 @@ def labelled_values(key: str, task: LabelledTask, accepted: Acceptance | None) -
         "task_id": task.id,
         "updated_at": task.updated_at,
         "content": _packed(content),
-        "own_only": int(not task.annotations),
+        "own_only": int(bool(task.own) and not task.annotations),
         **asdict(accepted or Acceptance()),
     }
 
