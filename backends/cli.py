@@ -19,6 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from backends.commands.autoaccept import autoaccept
 from backends.commands.models import models_app, train
 from backends.commands.review import review
 from backends.errors import LabelpilotError
@@ -63,6 +64,7 @@ app.add_typer(weights_app, name="weights")
 app.add_typer(models_app, name="models")
 app.command()(train)
 app.command()(review)
+app.command()(autoaccept)
 
 
 @app.callback()

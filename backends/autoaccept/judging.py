@@ -1,0 +1,130 @@
+"""What people say of drawn tasks, against what the model says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from backends.autoaccept.desk import Desk
+from backends.autoaccept.nouns import Check, Judged
+from backends.errors import LabelpilotError
+from backends.interface import LabelledTask, Prediction, Project, Task
+from backends.label_studio.annotations import read_annotation
+from backends.label_studio.data_manager import item, page, tasks_of
+from backends.label_studio.labelled import labelled_tasks
+from backends.label_studio.results import encode_prediction
+from backends.label_studio.tasks import IDS_AT_ONCE, pages, read_tasks
+from backends.label_studio.truth import read_truth
+from micro_models.certificates import is_right
+from micro_models.regions import Region
+
+Regions = tuple[Region, ...]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What became of drawn tasks: by people labelled, skipped, or not seen yet; or deleted."""
+
+    labelled: dict[int, LabelledTask] = field(default_factory=dict)
+    skipped: dict[int, Task] = field(default_factory=dict)
+    open: tuple[Task, ...] = ()
+    gone: tuple[int, ...] = ()
+
+
+def people_said(desk: Desk, ids: Sequence[int]) -> Answers:
+    """What people did with these tasks. Errors: `LabelStudioError`."""
+    labelled: dict[int, LabelledTask] = {}
+    for some in labelled_tasks(desk.client, desk.project.id, ids):
+        desk.go_on()
+        labelled |= {one.task.id: one.task for one in some}
+    others = [task_id for task_id in ids if task_id not in labelled]
+    there = {task.id: task for task in read_tasks(desk.client, desk.project.id, others)}
+    skipped = _skipped(desk, [task_id for task_id in others if task_id in there])
+    return Answers(
+        labelled,
+        {task_id: there[task_id] for task_id in skipped},
+        tuple(there[task_id] for task_id in others if task_id in there.keys() - skipped),
+        tuple(task_id for task_id in others if task_id not in there),
+    )
+
+
+def judged(desk: Desk, answers: Answers, *, min_iou: float) -> Judged:
+    """The present model against people, who did not see it.
+
+    What people skipped it has wrong: nobody says that it is right. Errors: `ModelMissing`,
+    `LabelStudioError`.
+    """
+    tasks = [Task(one.id, one.data) for one in answers.labelled.values()]
+    tasks += answers.skipped.values()
+    verdicts: dict[int, tuple[float, bool]] = {}
+    unanswered: dict[int, str] = {}
+    for number, one in enumerate(desk.prelabeller.label(desk.project, tasks)):
+        desk.tell("looks at audits", number / len(tasks))
+        desk.go_on()
+        task_id = one.task.id or 0
+        if one.prediction is None:
+            unanswered[task_id] = str(one.error or "the model is not for it")
+            continue
+        found, task = answer(one.prediction, one.task, desk.project), answers.labelled.get(task_id)
+        size_px = one.prediction.width_px, one.prediction.height_px
+        is_wrong = _is_wrong(found, task, desk.project, size_px, min_iou)
+        verdicts[task_id] = one.prediction.score, is_wrong
+    return Judged(verdicts, tuple(task.id or 0 for task in answers.open), unanswered)
+
+
+def judged_checks(
+    desk: Desk, checks: Sequence[Check], answers: Answers, *, min_iou: float
+) -> dict[int, bool]:
+    """Whether what a model once said of checks was wrong, in the order in which people answered."""
+    known = {one.task_id: one for one in checks}
+    wrong: dict[int, bool] = {}
+    for task in sorted(answers.labelled.values(), key=lambda one: (one.updated_at, one.id)):
+        check = known[task.id]
+        size_px = _size_px(task) or check.size_px
+        wrong[task.id] = _is_wrong(check.regions, task, desk.project, size_px, min_iou)
+    return wrong | dict.fromkeys(answers.skipped, True)
+
+
+def answer(prediction: Prediction, task: Task, project: Project) -> Regions:
+    """What would stand in an annotation, read as one of people is. Errors: none; () for nothing."""
+    try:
+        stored = encode_prediction(prediction, project.config, data=task.data)
+    except LabelpilotError:
+        return ()
+    size_px = prediction.width_px, prediction.height_px
+    return read_annotation(stored["result"], project.config, size_px=size_px).regions
+
+
+def _is_wrong(
+    found: Regions,
+    task: LabelledTask | None,
+    project: Project,
+    size_px: tuple[int, int],
+    min_iou: float,
+) -> bool:
+    if task is None:
+        return True
+    annotations = [dict(one) for one in task.annotations]
+    truth = read_truth(annotations, project.config, size_px=size_px).regions
+    return truth is None or not is_right(found, truth, min_iou=min_iou)
+
+
+def _size_px(task: LabelledTask) -> tuple[int, int] | None:
+    """The picture's (width, height) as people's regions have it; an empty answer has none."""
+    for annotation in task.annotations:
+        for one in annotation.get("result") or ():
+            width, height = one.get("original_width"), one.get("original_height")
+            if isinstance(width, int) and isinstance(height, int) and width > 0 < height:
+                return width, height
+    return None
+
+
+def _skipped(desk: Desk, ids: Sequence[int]) -> set[int]:
+    wanted = [item("cancelled_annotations", "greater", "Number", 0)]
+    return {
+        task.id or 0
+        for some in pages(ids, IDS_AT_ONCE)
+        for task in tasks_of(page(desk.client, desk.project.id, wanted, size=len(some), ids=some))[
+            0
+        ]
+    }
