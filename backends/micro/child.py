@@ -13,8 +13,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -60,11 +60,22 @@ class _Failed(Exception):
 
 def main(folder: Path) -> int:
     """Train what the folder asks for; 0 if there is a model, or a failure was told."""
+    with begun() as tell:
+        _Work(read_request(folder / REQUEST), folder, tell).run()
+    return 0
+
+
+@contextmanager
+def begun() -> Iterator[Tell]:
+    """This process is one that computes for another: it is modest, and ends when that one does.
+
+    What is told goes to that one; so does a failure that a person can mend.
+    """
     tell = _teller()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _be_modest()
     try:
-        _Work(read_request(folder / REQUEST), folder, tell).run()
+        yield tell
     except _Failed as failed:
         tell({"failed": failed.why})
     except MemoryError:
@@ -73,7 +84,6 @@ def main(folder: Path) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         tell({"failed": Failure.DISK})
-    return 0
 
 
 class _Work:
@@ -119,7 +129,7 @@ class _Work:
             unlabelled=[picture for _, picture in request.unlabelled],
             budget=Budget(steps=request.steps) if request.steps else Budget(seconds=self._left_s),
             seed=request.seed,
-            trainers=default_trainers(device=_device(request.device)),
+            trainers=default_trainers(device=device(request.device)),
             told=lambda progress: self._tell({"progress": progress_to_json(progress)}),
             on_better=lambda model: self._leave(model, EARLY),
         )
@@ -242,7 +252,8 @@ def _is_readable(example: Material) -> bool:
     return True
 
 
-def _device(name: str) -> str:
+def device(name: str) -> str:
+    """Where to train, once threads are set up; a device that is not there is told."""
     from micro_models.devices import NoSuchDevice, present
     from micro_models.threads import wait_passively
 

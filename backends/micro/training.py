@@ -35,11 +35,12 @@ from backends.micro.exchange import (
 )
 from micro_models.budget import Progress
 
-__all__ = ["Material", "Request", "Trained", "train"]
+__all__ = ["Material", "Process", "Request", "Trained", "train"]
 
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.25
+_CHILD = "backends.micro.child"
 # A process that is not done by then hangs.
 _TOO_LONG, _GRACE_S = 3.0, 60.0
 # Of what it printed, for the log.
@@ -83,14 +84,14 @@ def train(
     try:
         with _room_for_files():
             write_request(_pinned(request, room / "pictures", go_on), room / REQUEST)
-        with _Process(room, most_s=_TOO_LONG * request.budget_s + _GRACE_S) as process:
+        with Process(_CHILD, room, most_s=_TOO_LONG * request.budget_s + _GRACE_S) as process:
             for message in process.messages(go_on):
                 if "progress" in message:
                     told(Progress(**message["progress"]))
                 elif message.get("model") == EARLY:
                     on_better(_trained(room, EARLY, request))
-                elif "failed" in message:
-                    raise _failed(Failure(message["failed"]))
+                elif (failure := process.failure(message)) is not None:
+                    raise failure
             process.check()
         trained = _trained(room, FINAL, request)
         for leftover in (room / "pictures", room / REQUEST):
@@ -185,15 +186,19 @@ def _with_note(report: dict[str, Any], left_out: Sequence[int]) -> dict[str, Any
     return {**report, "notes": [*report.get("notes", ()), note]}
 
 
-class _Process:
-    """The process that trains; leaving the `with` kills what is left of it."""
+class Process:
+    """A process of a module that trains for us; leaving the `with` kills what is left of it.
 
-    def __init__(self, room: Path, *, most_s: float) -> None:
+    The module is run with the folder `room`, ends when we do, and tells lines of JSON; see
+    `backends.micro.child.begun`. Errors: `TrainingFailed` where files cannot be written.
+    """
+
+    def __init__(self, module: str, room: Path, *, most_s: float) -> None:
         self._until = time.monotonic() + most_s
         with _room_for_files():
             self._process = subprocess.Popen(  # noqa: S603
                 # -P: nothing beside the working folder's files is taken for a module.
-                [sys.executable, "-P", "-m", "backends.micro.child", str(room.absolute())],
+                [sys.executable, "-P", "-m", module, str(room.absolute())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -208,7 +213,7 @@ class _Process:
             _reader(self._process.stderr, self._last.append, lambda _: None),
         ]
 
-    def __enter__(self) -> _Process:
+    def __enter__(self) -> Process:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -240,6 +245,11 @@ class _Process:
                 return
             with suppress(ValueError):  # it was killed in the middle of a line
                 yield json.loads(line)
+
+    @staticmethod
+    def failure(message: dict[str, Any]) -> TrainingFailed | None:
+        """The failure that a message tells of, None for any other message."""
+        return _failed(Failure(message["failed"])) if "failed" in message else None
 
     def check(self) -> None:
         """Errors: `TrainingFailed` if it did not end well."""
