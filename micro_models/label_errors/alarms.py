@@ -40,17 +40,20 @@ def _labels(
 ) -> Iterator[str]:
     seen = [some for some, answer in zip(given, found, strict=True) if answer is not None]
     everything = [one for some in seen for one in some]
-    sightings = [one for some in scenes for one in some.sightings]
     for label in sorted({one.label for one in everything}):
         count = sum(one.label == label for one in everything)
         if count < _FEW:
             yield f"only {count} {label} are labelled: too few to judge them"
             continue
-        located = [one for one in sightings if one.given.label == label]
-        hits = sum(one.is_found for one in located)
-        if located and hits < _SELDOM_FOUND * len(located):
+        found_ones = [
+            there
+            for some in scenes
+            for one, there in zip(some.given, some.is_found, strict=True)
+            if one.label == label
+        ]
+        if sum(found_ones) < _SELDOM_FOUND * len(found_ones):
             yield (
-                f"the model finds only {hits} of {len(located)} {label}: "
+                f"the model finds only {sum(found_ones)} of {len(found_ones)} {label}: "
                 "what it says of them counts little"
             )
 

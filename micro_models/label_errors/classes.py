@@ -12,7 +12,7 @@ from micro_models.label_errors.rates import Values, probability, share_of_surest
 from micro_models.regions import Region, WholeImage
 
 # A model of a few pictures is never surer than this.
-_LEAST_P = 1e-4
+_MOST_MARGIN = 0.9999
 
 Answer = Sequence[Region]
 
@@ -20,10 +20,11 @@ Answer = Sequence[Region]
 def class_errors(labels: NDArray[np.int_], probabilities: Values) -> Values:
     """(n,) labels 0..k-1 and (n, k) out-of-sample probabilities -> (n,) P(error) 0..1.
 
-    Bayes' rule on the model's belief in the given class (its self-confidence) and in all others,
-    errors being as usual as disagreement is where the model is surest. So an image that two classes
-    would suit is no error. Errors: `ValueError` for arrays that do not fit together.
-    Source: C. Northcutt et al., Confident Learning (JAIR 2021), for the self-confidence.
+    Bayes' rule on the margin between the given class and the best other one, what the model gives
+    to further classes being split between the two; errors are as usual as disagreement is where the
+    model is surest. So an image that the model does not know, or that two classes would suit, is
+    no error. Errors: `ValueError` for arrays that do not fit together.
+    Source of the margin: C. Northcutt et al., Confident Learning (JAIR 2021).
 
     >>> p = np.array([[0.98, 0.02], [0.98, 0.02], [0.5, 0.5]])
     >>> class_errors(np.array([0, 1, 1]), p).round(2).tolist()
@@ -36,11 +37,12 @@ def class_errors(labels: NDArray[np.int_], probabilities: Values) -> Values:
         raise ValueError(f"the labels have to be 0..{count - 1}")
     if not len(labels):
         return np.zeros(0)
-    p = np.clip(probabilities, _LEAST_P, None)
-    p = p / p.sum(axis=1, keepdims=True)
-    own = p[np.arange(len(labels)), labels]
-    share = share_of_surest(p.max(axis=1), p.argmax(axis=1) != labels)
-    return probability(share / (1 - share) * (1 - own) / own)
+    rows = np.arange(len(labels))
+    own, others = probabilities[rows, labels], probabilities.copy()
+    others[rows, labels] = -1.0
+    margin = np.clip(others.max(axis=1) - own, -_MOST_MARGIN, _MOST_MARGIN)
+    share = share_of_surest(probabilities.max(axis=1), probabilities.argmax(axis=1) != labels)
+    return probability(share / (1 - share) * (1 + margin) / (1 - margin))
 
 
 def exclusive_errors(

@@ -41,20 +41,22 @@ def find_label_errors(
     if len(given) != len(found):
         raise ValueError(f"{len(given)} examples need as many answers, not {len(found)}")
     errors = [*_empty(given), *_class_errors(given, found)]
-    scenes, located = [], {}
-    for i, answer in enumerate(found):
-        if answer is not None:
-            regions = [
-                (n, one) for n, one in enumerate(given[i]) if not (is_class(one) or is_empty(one))
-            ]
-            located[i] = [one for one in answer if not (is_class(one) or is_empty(one))]
-            scenes.append(scene(i, regions, located[i], point_px=point_px))
-    errors += located_errors(scenes, located)
+    scenes = [
+        scene(i, _located(given[i]), [*_located(answer).values()], point_px=point_px)
+        for i, answer in enumerate(found)
+        if answer is not None
+    ]
+    errors += located_errors(scenes, point_px=point_px)
     errors = [one for one in errors if one.score >= LEAST_SCORE]
     errors.sort(key=lambda one: (-one.score, one.example, -1 if one.index is None else one.index))
     return Findings(
         tuple(errors), _suspicion(errors, len(given)), tuple(alarms(given, found, scenes))
     )
+
+
+def _located(regions: Answer) -> dict[int, Region]:
+    """What has a place, and an extent if it should have one, by its index."""
+    return {n: one for n, one in enumerate(regions) if not (is_class(one) or is_empty(one))}
 
 
 def _empty(given: Sequence[Answer]) -> Iterator[LabelError]:

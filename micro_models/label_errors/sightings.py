@@ -1,15 +1,17 @@
-"""What the model saw of each given region, and which of its findings belong to none."""
+"""What a model found at given regions, and which of its findings belong to none."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from micro_models.evaluation.overlap import bounds, similarities
-from micro_models.regions import Keypoints, Point, Region
+from micro_models.label_errors.rates import Values, refitted
+from micro_models.regions import Bools, Keypoints, Point, Polygon, Region, RotatedBox
 
 # Alike to this and it is the object; to less, but this much, the object badly drawn.
 SAME, NEAR = 0.5, 0.1
@@ -17,118 +19,95 @@ SAME, NEAR = 0.5, 0.1
 Matrix = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Sighting:
-    """What was found at one given region; indices into what was found in its example.
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One example: n given regions with their `places` in it, m found ones, and how alike they are.
 
-    `same`: what has its label, `iou` its similarity; it is the object (`iou` >= SAME) or near it.
-    `other`: the best of another label that is on the object, and on no other given one.
+    `alike` (n, m) similarities 0..1, `equal` (n, m) whether the labels are. `paired`: which finding
+    is each given region, of its label and on it, or None. `taken`: (m,) findings that are a given
+    region, well or badly drawn, or with another label.
     """
 
     example: int
-    index: int
-    given: Region
-    size: float
-    same: int | None = None
-    iou: float = 0.0
-    other: int | None = None
-    other_iou: float = 0.0
-    twin: int | None = None
-    twin_iou: float = 0.0
+    places: tuple[int, ...]
+    given: tuple[Region, ...]
+    found: tuple[Region, ...]
+    alike: Matrix
+    equal: Bools
+    paired: tuple[int | None, ...]
+    taken: Bools
 
     @property
-    def is_found(self) -> bool:
-        """Whether something of its label is on it."""
-        return self.same is not None and self.iou >= SAME
-
-
-@dataclass(frozen=True)
-class Leftover:
-    """A finding that is no given region: `near` is its similarity to the nearest of its label."""
-
-    example: int
-    found: int
-    near: float
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One example: its sightings, in the order of the given regions, and its leftovers."""
-
-    sightings: tuple[Sighting, ...]
-    leftovers: tuple[Leftover, ...]
+    def is_found(self) -> Bools:
+        """(n,) whether each given region was found, with its label."""
+        return np.array([one is not None for one in self.paired], np.bool_)
 
 
 def scene(
-    example: int, given: Sequence[tuple[int, Region]], found: Sequence[Region], *, point_px: float
+    example: int, given: Mapping[int, Region], found: Sequence[Region], *, point_px: float
 ) -> Scene:
-    """Give each finding to at most one given region: of its label on it, of another label on it,
-    of its label near it; the most alike and surest first.
+    """Give each finding to at most one given region: one of its label and on it, else of another
+    label on it, else of its label near it; the most alike and surest first.
 
-    `given` comes with its indices.
+    `given`: by their places in the example.
     """
-    ours, theirs = [one.shape for one in found], [region.shape for _, region in given]
-    alike = similarities(ours, theirs, point_px=point_px).T  # the given one is the true one
-    equal = np.array([[g.label == f.label for f in found] for _, g in given], np.bool_)
-    equal = equal.reshape(alike.shape)
+    regions = tuple(given.values())
+    alike = similarities(
+        [one.shape for one in found], [one.shape for one in regions], point_px=point_px
+    ).T  # the given one is the true one
+    labels = np.array([one.label for one in found], np.object_)
+    equal = np.array([labels == one.label for one in regions], np.bool_).reshape(alike.shape)
     worth = alike * np.array([0.5 + one.score for one in found]).reshape(1, -1)
-    same, other = _Matching(len(given)), _Matching(len(given))
-    taken: set[int] = set()
-    same.fill(worth * (equal & (alike >= SAME)), taken)
-    other.fill(worth * (~equal & (alike >= SAME)), taken)
-    same.fill(worth * (equal & (alike >= NEAR)), taken, unless=other)
-    twins = _twins([region for _, region in given], point_px)
-    sightings = []
-    for row, (index, region) in enumerate(given):
-        a, b = same.of[row], other.of[row]
-        twin, twin_iou = twins[row]
-        sightings.append(
-            Sighting(
-                example,
-                index,
-                region,
-                size_of(region),
-                a,
-                0.0 if a is None else float(alike[row, a]),
-                b,
-                0.0 if b is None else float(alike[row, b]),
-                None if twin is None else given[twin][0],
-                twin_iou,
-            )
-        )
-    near = (alike * equal).max(axis=0, initial=0.0)
-    free = [at for at in range(len(found)) if at not in taken]
-    return Scene(tuple(sightings), tuple(Leftover(example, at, float(near[at])) for at in free))
+    rows: dict[int, int] = {}
+    _pair(worth * (equal & (alike >= SAME)), rows)
+    paired = tuple(rows.get(row) for row in range(len(regions)))
+    _pair(worth * (~equal & (alike >= SAME)), rows)
+    _pair(worth * (equal & (alike >= NEAR)), rows)
+    taken = np.zeros(len(found), np.bool_)
+    taken[list(rows.values())] = True
+    return Scene(example, tuple(given), regions, tuple(found), alike, equal, paired, taken)
 
 
-class _Matching:
-    """Which finding each given region got; greedy, the greatest worth first."""
-
-    def __init__(self, count: int) -> None:
-        self.of: list[int | None] = [None] * count
-
-    def fill(self, worth: Matrix, taken: set[int], *, unless: _Matching | None = None) -> None:
-        """Give what is free to those that have none yet (nor in `unless`)."""
-        for row, column in _best_first(worth):
-            has = self.of[row] is not None or (unless is not None and unless.of[row] is not None)
-            if not has and column not in taken:
-                self.of[row] = column
-                taken.add(column)
+def _pair(worth: Matrix, rows: dict[int, int]) -> None:
+    """Add to `rows` columns that are not in it yet for rows that are not; greedy."""
+    taken = set(rows.values())
+    for row, column in _best_first(worth):
+        if row not in rows and column not in taken:
+            rows[row] = column
+            taken.add(column)
 
 
 def _best_first(worth: Matrix) -> Iterator[tuple[int, int]]:
     rows, columns = np.nonzero(worth > 0)
-    order = np.argsort(-worth[rows, columns], kind="stable")
-    for at in order:
+    for at in np.argsort(-worth[rows, columns], kind="stable"):
         yield int(rows[at]), int(columns[at])
 
 
-def _twins(given: Sequence[Region], point_px: float) -> list[tuple[int | None, float]]:
-    """Of each region the most alike other one of its label."""
-    result: list[tuple[int | None, float]] = [(None, 0.0)] * len(given)
-    for label in {one.label for one in given}:
-        rows = [i for i, one in enumerate(given) if one.label == label]
-        shapes = [given[i].shape for i in rows]
+def probabilities(scenes: Sequence[Scene]) -> list[Values]:
+    """Per scene (m,) the probability 0..1 that each finding is a given region of its label.
+
+    The scores that came are fitted again, label by label, on the labels at hand.
+    """
+    result = [np.zeros(len(one.found)) for one in scenes]
+    keys: dict[str, list[tuple[int, int]]] = {}
+    for number, one in enumerate(scenes):
+        for at, region in enumerate(one.found):
+            keys.setdefault(region.label, []).append((number, at))
+    pairs = [set(one.paired) for one in scenes]
+    for some in keys.values():
+        scores = np.array([scenes[number].found[at].score for number, at in some])
+        right = np.array([at in pairs[number] for number, at in some], np.bool_)
+        for (number, at), p in zip(some, refitted(scores, right), strict=True):
+            result[number][at] = p
+    return result
+
+
+def twins(scene_: Scene, *, point_px: float) -> list[tuple[int, float] | None]:
+    """Of each given region the most alike other one of its label, and how alike."""
+    result: list[tuple[int, float] | None] = [None] * len(scene_.given)
+    for label in {one.label for one in scene_.given}:
+        rows = [i for i, one in enumerate(scene_.given) if one.label == label]
+        shapes = [scene_.given[i].shape for i in rows]
         alike = similarities(shapes, shapes, point_px=point_px)
         np.fill_diagonal(alike, 0.0)
         for place, row in enumerate(rows):
@@ -138,14 +117,6 @@ def _twins(given: Sequence[Region], point_px: float) -> list[tuple[int | None, f
     return result
 
 
-def size_of(region: Region) -> float:
-    """The square root of the area of the box around it, in pixels; of a point 1."""
-    if isinstance(region.shape, Point):
-        return 1.0
-    box = bounds(region.shape)
-    return float(np.sqrt((box.x1 - box.x0) * (box.y1 - box.y0)))
-
-
 def is_empty(region: Region) -> bool:
     """Whether a region that should have an area has none, or a skeleton no point.
 
@@ -153,8 +124,14 @@ def is_empty(region: Region) -> bool:
     >>> is_empty(Region("car", Box(5, 5, 5, 9))), is_empty(Region("car", Point(5, 5)))
     (True, False)
     """
-    if isinstance(region.shape, Point):
+    shape = region.shape
+    if isinstance(shape, Point):
         return False
-    if isinstance(region.shape, Keypoints):
-        return not bool((region.shape.scores > 0).any())
-    return size_of(region) <= 0
+    if isinstance(shape, Keypoints):
+        return not bool((shape.scores > 0).any())
+    if isinstance(shape, Polygon):
+        return cv2.contourArea(shape.points) <= 0
+    if isinstance(shape, RotatedBox):
+        return shape.width_px * shape.height_px <= 0
+    box = bounds(shape)
+    return (box.x1 - box.x0) * (box.y1 - box.y0) <= 0

@@ -1,0 +1,62 @@
+"""The odds of every kind of error, of all labels and findings together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from micro_models.label_errors.evidence import Evidence
+from micro_models.label_errors.odds import (
+    odds_of_low_iou,
+    odds_of_missing,
+    odds_of_spurious,
+    odds_of_wrong,
+)
+from micro_models.label_errors.rates import Values
+from micro_models.label_errors.sightings import Scene
+
+
+@dataclass(frozen=True, eq=False)
+class Odds:
+    """Per scene: `spurious`, `low_iou`, `wrong` (n,) of given regions, `missing` (m,) of found."""
+
+    spurious: list[Values]
+    low_iou: list[Values]
+    wrong: list[Values]
+    missing: list[Values]
+
+
+def odds_of(scenes: Sequence[Scene], seen: Sequence[Evidence], told: Sequence[Values]) -> Odds:
+    """`told`: per scene (m,) the probability of each finding."""
+    given, found = [len(one.given) for one in scenes], [len(one.found) for one in scenes]
+    labels = np.array([region.label for one in scenes for region in one.given], np.object_)
+    matched = np.array([place is not None for one in scenes for place in one.paired], np.bool_)
+    p = _joined([_of_paired(one, values) for one, values in zip(scenes, told, strict=True)])
+    off, there = _joined([one.off for one in seen]), _joined([one.seen for one in seen])
+    low, spurious = np.zeros(len(labels)), np.zeros(len(labels))
+    for label in sorted(set(labels)):
+        rows = labels == label
+        low[rows] = odds_of_low_iou(off[rows], p[rows & matched])
+        spurious[rows] = odds_of_spurious(there[rows])
+    new = _joined([one.new for one in seen])
+    missing = np.zeros(len(new))
+    missing[new > 0] = odds_of_missing(new[new > 0], p[matched], len(labels))
+    wrong = odds_of_wrong(_joined([one.other for one in seen]))
+    return Odds(
+        _split(spurious, given), _split(low, given), _split(wrong, given), _split(missing, found)
+    )
+
+
+def _of_paired(scene: Scene, p: Values) -> Values:
+    """(n,) the probability of what each given region was found as; 0 where it was not."""
+    return np.array([0.0 if place is None else p[place] for place in scene.paired])
+
+
+def _joined(parts: Sequence[Values]) -> Values:
+    return np.concatenate([*parts, np.zeros(0)])
+
+
+def _split(values: Values, sizes: Sequence[int]) -> list[Values]:
+    return list(np.split(values, np.cumsum(sizes)[:-1])) if sizes else []
