@@ -97,6 +97,14 @@ def opened(
     return Album(tuple(decoded), tuple(others), factor, skipped, sizes)
 
 
+def decoded(example: Example, factor: float) -> Example:
+    """An example with its picture in memory, `factor` times as large as it is.
+
+    Errors: `UnreadableImage`, `FileNotFoundError`, `ValueError` for a mask of another size.
+    """
+    return _decoded(1, example, factor, size_of(example.picture))
+
+
 def _factor(
     examples: Sequence[Example], sizes: Sequence[tuple[int, int]], limit_px: float
 ) -> float:

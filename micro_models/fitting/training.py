@@ -12,6 +12,7 @@ from micro_models.examples import Example, Picture, image_of
 from micro_models.fitting.album import UNLABELLED_COUNT, Album, opened
 from micro_models.fitting.builtin import default_trainers
 from micro_models.fitting.calibrating import LEAST_RAW, calibrated_by
+from micro_models.fitting.certified import CertifiedTrainer, chosen
 from micro_models.fitting.committee import Committee, CommitteeTrainer
 from micro_models.fitting.course import Course, Stage
 from micro_models.fitting.enriched import EnrichedTrainer
@@ -63,6 +64,7 @@ def fit(
     examples: Sequence[Example],
     *,
     unlabelled: Sequence[Picture] = (),
+    pseudo: Sequence[Example] = (),
     budget: Budget = Budget(seconds=60),
     seed: int = 0,
     trainers: Sequence[Trainer] | None = None,
@@ -75,10 +77,11 @@ def fit(
     Trainers (ours, or those given: the quick one first, the thorough one last) are tried on
     held-out examples, alone and together; the best trains on all of them, and its scores are
     calibrated by what it found when they were held out. `unlabelled` are more pictures of the same
-    project: they tell what is usual in it, and where the scores lie. `on_better` gets the quick
-    trainer's model as soon as it is ready, if it is any good. The same examples, seed, budget of
-    steps and threads of torch give the same model. `told` is called from this thread at least twice
-    a second or so; to cancel, raise from it.
+    project: they tell what is usual in it, and where the scores lie. `pseudo` are answers that
+    somebody vouches for and nobody drew: some of them are trained on, always, and none is held out
+    or counts as a label. `on_better` gets the quick trainer's model as soon as it is ready, if it
+    is any good. The same examples, seed, budget of steps and threads of torch give the same model.
+    `told` is called from this thread at least twice a second or so; to cancel, raise from it.
 
     Errors: `ValueError` for examples without any region or of kinds that no trainer learns;
     `UnreadableImage` and `FileNotFoundError`, which name an example's file.
@@ -111,7 +114,11 @@ def fit(
             EnrichedTrainer(trainer, options.copy_paste, options.pseudo_labels)
             for trainer in suited
         ]
-    return _Training(album, suited, course, seed, options.folds).run(on_better)
+    more = chosen(pseudo, album, rng=np.random.default_rng([seed, 2])) if pseudo else ()
+    if more:
+        suited = [CertifiedTrainer(trainer, more) for trainer in suited]
+    training = _Training(album, suited, course, seed, options.folds, pseudo=len(more))
+    return training.run(on_better)
 
 
 def _check(examples: Sequence[Example]) -> None:
@@ -149,8 +156,16 @@ class _Training:
     """One run of `fit`; its parts share what was decoded and measured."""
 
     def __init__(
-        self, album: Album, trainers: Sequence[Trainer], course: Course, seed: int, folds_: int
+        self,
+        album: Album,
+        trainers: Sequence[Trainer],
+        course: Course,
+        seed: int,
+        folds_: int,
+        *,
+        pseudo: int,
     ) -> None:
+        self._pseudo = pseudo
         self._album, self._trainers, self._course, self._seed = album, trainers, course, seed
         self._groups = folds(album.examples, count=folds_)
         self._limits = Limits.of([*map(_image, album.examples), *album.unlabelled])
@@ -278,7 +293,7 @@ class _Training:
             factor=album.factor,
             data=self._data,
             versions=versions(),
-            notes=tuple(_notes(album, choice)),
+            notes=tuple(_notes(album, choice, self._pseudo)),
         )
 
 
@@ -286,7 +301,9 @@ def _image(example: Example) -> Image:
     return image_of(example.picture)
 
 
-def _notes(album: Album, choice: _Choice) -> Iterator[str]:
+def _notes(album: Album, choice: _Choice, pseudo: int) -> Iterator[str]:
+    if pseudo:
+        yield f"{pseudo} pictures with pseudo-labels were learned from too"
     if not choice.held.truth:
         yield "its scores are rough: no example could be held out to calibrate them"
     if album.factor < 1:
