@@ -106,6 +106,11 @@ class Settings(BaseSettings):
     micro_score_threshold: float = Field(
         default=0.5, ge=0, le=1, description="probability of being right that a region needs"
     )
+    micro_pseudo_labels: bool = Field(
+        default=False,
+        description="micro-models also learn from what `labelpilot autoaccept` accepted, for as "
+        "long as its certificate holds",
+    )
     micro_disk_mb: int = Field(
         default=2_000, ge=10, description="micro-models on disk; beyond, old versions leave"
     )

@@ -127,6 +127,7 @@ class _Work:
         return fit(
             [Example(one.picture, one.regions) for one in some],
             unlabelled=[picture for _, picture in request.unlabelled],
+            pseudo=[Example(one.picture, one.regions) for one in request.pseudo],
             budget=Budget(steps=request.steps) if request.steps else Budget(seconds=self._left_s),
             seed=request.seed,
             trainers=default_trainers(device=device(request.device)),

@@ -29,6 +29,7 @@ class Tools:
 class Course:
     """One training of a project; `budget_s` is for all of its scopes.
 
+    `pseudo`: tasks with what a certificate vouches for as their annotations; they are no labels.
     `asked`: a person wants it, however few labels there are. `go_on` raises when it is to stop;
     `early` is called when a first model answers while a better one is trained, with the tasks to
     be answered.
@@ -41,3 +42,4 @@ class Course:
     asked: bool
     go_on: Callable[[], None]
     early: Callable[[Sequence[int]], None]
+    pseudo: Sequence[LabelledTask] = ()

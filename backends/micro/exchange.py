@@ -43,7 +43,7 @@ class Request:
 
     `rival_folder` holds the model that is to be replaced, whose answers are told too; `threshold`,
     0..1, is the score from which on regions are shown. With `steps` it trains so many, however long
-    they take, and makes the same model again.
+    they take, and makes the same model again. `pseudo` is learned from too, and never held out.
     """
 
     examples: tuple[Material, ...]
@@ -54,6 +54,7 @@ class Request:
     rival_folder: Path | None = None
     threshold: float = 0.5
     steps: int | None = None
+    pseudo: tuple[Material, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,15 +92,8 @@ def keys(examples: Sequence[Material]) -> list[Key]:
 def write_request(request: Request, path: Path) -> None:
     """Paths are written as they are: relative ones to where the process runs."""
     stored = {
-        "examples": [
-            {
-                "task_id": one.task_id,
-                "picture": str(one.picture),
-                "regions": [to_json(region) for region in one.regions],
-                "frame": one.frame,
-            }
-            for one in request.examples
-        ],
+        "examples": [_material_to_json(one) for one in request.examples],
+        "pseudo": [_material_to_json(one) for one in request.pseudo],
         "unlabelled": [[task_id, str(picture)] for task_id, picture in request.unlabelled],
         "budget_s": request.budget_s,
         "seed": request.seed,
@@ -114,20 +108,33 @@ def write_request(request: Request, path: Path) -> None:
 def read_request(path: Path) -> Request:
     """The way back."""
     stored = json.loads(path.read_bytes())
-    examples = [
-        Material(
-            one["task_id"],
-            Path(one["picture"]),
-            tuple(from_json(region) for region in one["regions"]),
-            one["frame"],
-        )
-        for one in stored.pop("examples")
-    ]
+    examples, pseudo = (
+        tuple(_material_from_json(one) for one in stored.pop(name))
+        for name in ("examples", "pseudo")
+    )
     unlabelled = [(task_id, Path(picture)) for task_id, picture in stored.pop("unlabelled")]
     rival = stored.pop("rival_folder")
     return Request(
-        tuple(examples), tuple(unlabelled), rival_folder=Path(rival) if rival else None, **stored
+        examples,
+        tuple(unlabelled),
+        rival_folder=Path(rival) if rival else None,
+        pseudo=pseudo,
+        **stored,
     )
+
+
+def _material_to_json(one: Material) -> dict[str, Any]:
+    return {
+        "task_id": one.task_id,
+        "picture": str(one.picture),
+        "regions": [to_json(region) for region in one.regions],
+        "frame": one.frame,
+    }
+
+
+def _material_from_json(stored: Mapping[str, Any]) -> Material:
+    regions = tuple(from_json(region) for region in stored["regions"])
+    return Material(stored["task_id"], Path(stored["picture"]), regions, stored["frame"])
 
 
 def write_held_out(folder: Path, found: Mapping[Key, Sequence[Region] | None]) -> None:

@@ -24,14 +24,20 @@ from micro_models.regions import Region
 
 # `fit` learns from 60 of them; all are answered first, the least certain one before the others.
 _UNLABELLED = 120
+# Of what is accepted as many are fetched as are learned from.
+_PSEUDO_PER_LABEL = 4
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Labelled pictures, and (id, picture) of others: of tasks, or of frames of a clip."""
+    """Labelled pictures, and (id, picture) of others: of tasks, or of frames of a clip.
+
+    `pseudo` have what a certificate vouches for.
+    """
 
     labelled: tuple[Material, ...] = ()
     others: tuple[tuple[int, Path], ...] = ()
+    pseudo: tuple[Material, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,10 @@ def _of_images(tools: Tools, course: Course, scope: Scope) -> Lesson:
             rng=np.random.default_rng(int(data, 16)),
             go_on=course.go_on,
         )
-        return Pictures(labelled, tuple(located(tasks, locate, go_on=course.go_on)))
+        others = tuple(located(tasks, locate, go_on=course.go_on))
+        vouched = course.pseudo[: _PSEUDO_PER_LABEL * len(labelled)]
+        more = examples(scope, course.project, vouched, locate, go_on=course.go_on)
+        return Pictures(labelled, others, tuple(more.material))
 
     truth = tuple(one.regions for one in labelled)
     return Lesson(truth, data, len(labelled), pictures, found.problems, labelled)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
 from label_studio_sdk import LabelStudio
 
 from backends.errors import LabelpilotError, LabelStudioError, LabelStudioGone
-from backends.interface import Project
+from backends.interface import LabelledTask, Project
 from backends.label_studio.audits import AuditBook
 from backends.label_studio.client import LabelStudios
 from backends.micro.course import Course, Tools
@@ -117,12 +119,26 @@ class Learner:
             asked=begun.asked,
             go_on=go_on,
             early=lambda first: self._announce(project, first, is_early=True),
+            pseudo=self._pseudo(key),
         )
         first = self._train_each(wanted, course, notes)
         # Tasks came, or lost their labels: they have no prediction of the present version.
         is_open = begun.tasks_came or bool(synced.gone)
         self._announce(project, first, anyway=is_open, go_on=go_on)
         return len(labelled)
+
+    def _pseudo(self, key: str) -> list[LabelledTask]:
+        """What was accepted under certificates that hold, in an order that says nothing."""
+        if not self._tools.settings.micro_pseudo_labels:
+            return []
+        certified = self._audits.certified(key)
+        found = [
+            replace(task, annotations=some)
+            for task in self._store.own_only(key)
+            if (some := tuple(one for one in task.own if one.get("id") == certified.get(task.id)))
+        ]
+        order = np.random.default_rng(0).permutation(len(found)).tolist()
+        return [found[index] for index in order]
 
     def _train_each(self, wanted: Sequence[Scope], course: Course, notes: list[str]) -> list[int]:
         """The tasks to answer first with what was promoted."""

@@ -72,6 +72,7 @@ class ScopeTraining:
         request = Request(
             examples=pictures.labelled,
             unlabelled=pictures.others,
+            pseudo=pictures.pseudo,
             budget_s=budget_s,
             seed=int(lesson.data[:8], 16),
             device=self._tools.settings.train_device,

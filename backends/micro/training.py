@@ -134,10 +134,15 @@ def _pinned(request: Request, folder: Path, go_on: GoOn) -> Request:
         (task_id, pin(f"other-{n}", picture))
         for n, (task_id, picture) in enumerate(request.unlabelled)
     )
+    pseudo = tuple(
+        replace(one, picture=pin(f"pseudo-{n}", one.picture))
+        for n, one in enumerate(request.pseudo)
+    )
     rival = request.rival_folder
     return replace(
         request,
         examples=examples,
+        pseudo=pseudo,
         unlabelled=unlabelled,
         rival_folder=rival.absolute() if rival else None,
     )
