@@ -19,7 +19,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from backends.commands.advise import advise
 from backends.commands.autoaccept import autoaccept
+from backends.commands.impact import impact
 from backends.commands.models import models_app, train
 from backends.commands.review import review
 from backends.errors import LabelpilotError
@@ -63,8 +65,10 @@ weights_app = typer.Typer(
 app.add_typer(weights_app, name="weights")
 app.add_typer(models_app, name="models")
 app.command()(train)
+app.command()(impact)
 app.command()(review)
 app.command()(autoaccept)
+app.command()(advise)
 
 
 @app.callback()

@@ -35,7 +35,7 @@ class Family:
 
 
 def families() -> tuple[Family, ...]:
-    """Power law without and with a floor, with a late start, and exponential.
+    """Power law without and with a floor, with a late start; exponential; and no change any more.
 
     Exponents are most likely near 0.4, as measured curves have them; a curve with a late start is
     flat until about `start` times the last size.
@@ -43,8 +43,8 @@ def families() -> tuple[Family, ...]:
     >>> power = families()[0]
     >>> power.shape(np.array([1.0, 4.0]), np.array([[0.5]])).tolist()
     [[1.0, 0.5]]
-    >>> [(one.name, one.has_floor) for one in families()]
-    [('power', False), ('power + floor', True), ('late power + floor', True), ('exponential', True)]
+    >>> [one.name for one in families()]
+    ['power', 'power + floor', 'late power + floor', 'exponential', 'level']
     """
     exponents = np.linspace(0.05, 2.0, 30)[:, None]
     usual = _log_normal(exponents[:, 0], middle=0.41, spread=0.7)
@@ -67,7 +67,7 @@ def families() -> tuple[Family, ...]:
 
 
 def _power(times: Floats, rows: Floats) -> Floats:
-    return np.asarray(times ** -rows)
+    return np.asarray(times**-rows)
 
 
 def _late_power(times: Floats, rows: Floats) -> Floats:

@@ -32,8 +32,8 @@ def points(scores: Iterable[tuple[int, float]], *, near: float = 0.15) -> tuple[
     Sizes that differ by less than the part `near` are one. How much scores of one size differ is
     rough where there are few of them: half of a point's variance is its own, half the usual one.
 
-    >>> points([(10, 0.5), (10, 0.7), (20, 0.8), (20, 0.8)])
-    (Point(labels=10, score=0.6, error=0.0866, draws=2), Point(labels=20, score=0.8, error=0.05, draws=2))
+    >>> [(one.labels, one.score) for one in points([(10, 0.5), (10, 0.7), (20, 0.8), (20, 0.8)])]
+    [(10, 0.6), (20, 0.8)]
     """
     groups = _groups(scores, near)
     known = [np.var(some, ddof=1) for _, some in groups if len(some) > 1]

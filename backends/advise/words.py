@@ -1,0 +1,128 @@
+"""A plan's figures in plain words, the same for the command and the status page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Figures = Mapping[str, Any]
+_MANY_DAYS = 10
+
+
+@dataclass(frozen=True)
+class OptionRow:
+    """One way to the target, as people read it."""
+
+    way: str
+    family: str
+    labels: str
+    cost: str
+    days: str
+    is_best: bool
+
+
+def sentences(figures: Figures) -> list[str]:
+    """What is to be done and why, what it rests on, what cannot be known."""
+    return list(_sentences(figures))
+
+
+def options(figures: Figures) -> list[OptionRow]:
+    """The ways to the target, the cheapest first."""
+    made = figures["plan"]
+    if made is None:
+        return []
+    rows = []
+    taken = False
+    for one in made["options"]:
+        is_best = not taken and one["way"] == made["best"]
+        taken |= is_best
+        labels = "" if one["way"] != "label more" else spread(one["labels"])
+        days = "" if one["days"] is None else f"{one['days']:.1f}"
+        cost = spread(one["cost"], money=True)
+        rows.append(OptionRow(one["way"], one["family"], labels, cost, days, is_best))
+    return rows
+
+
+def spread(three: list[float | None], *, money: bool = False) -> str:
+    """Least, likely, most; None: more than can be foreseen.
+
+    >>> spread([10, 40, None]), spread([5.0, 5.0, 5.0], money=True), spread([None, None, None])
+    ('40 (10 to ?)', '5.00', 'not in sight')
+    """
+
+    def one(value: float | None) -> str:
+        return "?" if value is None else f"{value:,.2f}" if money else f"{value:,}"
+
+    least, likely, most = three
+    if least is None and likely is None:
+        return "not in sight"
+    if least == likely == most:
+        return one(likely)
+    return f"{one(likely)} ({one(least)} to {one(most)})"
+
+
+def _sentences(figures: Figures) -> Iterator[str]:
+    target = f"{figures['target']['metric']} {figures['target']['value']:g}"
+    made = figures["plan"]
+    if made is not None:
+        yield f"For {target}: {_advice(made)}. Why: {made['why']}."
+        yield from (_reached(*item) for item in figures["families"].items())
+        yield from _worth(made, figures["prices"])
+    if (found := figures["crossing"]) is not None:
+        ends = [str(found[end]) if found[end] else "?" for end in ("low", "high")]
+        yield (
+            f"Crossing at about {found['labels']} labels (80% sure between {ends[0]} and "
+            f"{ends[1]}): from there on {found['rising']} is the better one."
+        )
+    elif len(figures["families"]) > 1:
+        yield "The two families do not cross within reach: the better one stays it."
+    if (noise := figures["noise"]) is not None and noise["suspects"]:
+        yield (
+            f"{noise['suspects']} of {noise['labels']} labels seem wrong ({noise['low']:.1%} to "
+            f"{noise['high']:.1%}): no model can be measured above about {noise['ceiling']:.2f} by "
+            "them. `labelpilot review` shows which."
+        )
+    if figures["training_s"] is not None and made is not None:
+        yield (
+            f"Measured with trainings of at most {figures['training_s']:g} s each; the models that "
+            "answer train longer, and are rather better than the curve."
+        )
+    yield from (f"{note[0].upper()}{note[1:]}." for note in figures["notes"])
+
+
+def _advice(made: Figures) -> str:
+    first = next((one for one in made["options"] if one["way"] == "label more"), None)
+    match made["best"]:
+        case "nothing":
+            return "nothing more has to be labelled"
+        case "fix labels":
+            return "fix labels instead of adding more"
+        case "label more" if first is not None:
+            count = spread(first["labels"])
+            return f"label {count} more pictures for {first['family']}"
+        case _:
+            return "more labels of this kind are not the way; change the model or the task"
+
+
+def _reached(family: str, one: Figures) -> str:
+    last, far = one["points"][-1], one["reach"]
+    needed = one["needed"]
+    total = [needed["least"], needed["likely"], needed["most"]]
+    takes = spread(total)
+    takes = takes if takes == "not in sight" else f"{takes} labels in all"
+    return (
+        f"{family}: {last['score']:.3f} at {last['labels']} labels; the target takes {takes}; "
+        f"{far['labels']} labels would give {far['score']:.3f} ({far['low']:.3f} to "
+        f"{far['high']:.3f})."
+    )
+
+
+def _worth(made: Figures, prices: Figures) -> Iterator[str]:
+    worth = made["hours_worth"]
+    if worth:
+        yield (
+            f"The labels cost as much as {worth:,.1f} hours of engineering; assumed are "
+            f"{prices['engineer_hours']:g} for another model, and "
+            f"{prices['labels_per_day']:g} labels a day."
+        )
