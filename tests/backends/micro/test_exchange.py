@@ -36,6 +36,7 @@ def test_a_request_comes_back(tmp_path: Path) -> None:
         rival_folder=tmp_path / "old",
         threshold=0.3,
         steps=7,
+        pseudo=(Material(3, Path("p.png"), (CAR,)),),
     )
     write_request(request, tmp_path / "request.json")
     assert read_request(tmp_path / "request.json") == request

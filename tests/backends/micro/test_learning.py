@@ -15,6 +15,7 @@ import pytest
 
 from backends.errors import LabelStudioError, LabelStudioGone, MediaError, TrainingFailed
 from backends.interface import ImageFile, LabelledTask, Project
+from backends.label_studio.audits import AuditBook, Drawn, Withheld
 from backends.label_studio.label_xml import parse_label_config
 from backends.micro import learning, scope_training, sync, unlabelled
 from backends.micro.course import Tools
@@ -94,17 +95,20 @@ class World:
     registry: Registry
     trainer: Trainer
     images: Images
+    settings: Settings
+    parts: tuple[Any, ...]
     config: str = BOXES.format("")
     announced: list[tuple[tuple[int, ...], bool, bool]] = field(default_factory=list)
     synced: Synced = field(default_factory=lambda: Synced(frozenset(), frozenset(), 0))
 
-    def label(self, *tasks: int, label: str = "car", **data: str) -> None:
-        """People draw one box in each of these tasks."""
+    def label(self, *tasks: int, label: str = "car", own: bool = False, **data: str) -> None:
+        """People draw one box in each of these tasks, or with `own` labelpilot itself does."""
         value = {"x": 10, "y": 10, "width": 20, "height": 30, "rectanglelabels": [label]}
         item = {"id": "r", "from_name": "box", "to_name": "image", "type": "rectanglelabels"}
         size = {"original_width": 80, "original_height": 60, "value": value}
         annotation = {"id": 1, "completed_by": 1, "result": [item | size]}
-        made = [LabelledTask(n, "2026", {"image": "a.png", **data}, (annotation,)) for n in tasks]
+        both = ((), (annotation,)) if own else ((annotation,), ())
+        made = [LabelledTask(n, "2026", {"image": "a.png", **data}, *both) for n in tasks]
         self.store.put_labelled(KEY, made, {})
         self.store.note_event([KEY], submissions=len(tasks))
 
@@ -134,8 +138,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         class Studios:
             def sdk(self, project_key: str) -> None: ...
 
-        learner = Learner(tools, Studios(), announce)  # type: ignore[arg-type]
-        made = World(learner, store, registry, trainer, images)
+        parts: Any = (tools, Studios(), announce)
+        made = World(Learner(*parts), store, registry, trainer, images, settings, parts)
         monkeypatch.setattr(
             sync, "read_project",
             lambda client, number: (Project(KEY, parse_label_config(made.config)), 9),
@@ -195,6 +199,42 @@ def test_one_label_more_is_learned_and_the_old_model_judged_beside_the_new(world
     assert world.trainer.requests[1].rival_folder == world.registry.folder(first)
     newest = world.store.versions(KEY)[0]
     assert (newest.is_current, newest.parent, newest.baseline) == (True, first.id, 1.0)
+
+
+def audits(world: World, *tasks: int) -> AuditBook:
+    """These are withheld."""
+    book = AuditBook(world.settings, refresh_s=0)
+    book.draw(KEY, [Drawn(task, Withheld.AUDIT, task, 0.0) for task in tasks])
+    return book
+
+
+def test_audits_prove_how_good_a_model_is_and_are_not_learned_from(world: World) -> None:
+    book = audits(world, 2, 4, 77)
+    book.draw(KEY, [Drawn(5, Withheld.CHECK, 9, 0.0)])
+    world.label(*range(1, 8))
+    world.learn()
+    assert [one.task_id for one in world.trainer.requests[0].examples] == [1, 3, 5, 6, 7]
+    assert world.note() == "2 labelled audits are not learned from"
+    assert world.store.standing(KEY).labels == 7
+    book.release(KEY)
+    world.learner = Learner(*world.parts)
+    world.learn()
+    assert [one.task_id for one in world.trainer.requests[1].examples] == list(range(1, 8))
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_what_a_certificate_vouches_for_is_learned_from_if_the_setting_says_so(
+    world: World, wanted: bool
+) -> None:
+    world.settings.micro_pseudo_labels = wanted
+    world.label(1, 2, 3, 4, 5)
+    world.label(6, 7, 8, own=True)
+    audits(world).certify(KEY, {6: 60, 7: 1, 9: 90})
+    world.learn()
+    (request,) = world.trainer.requests
+    assert [one.task_id for one in request.examples] == [1, 2, 3, 4, 5]
+    assert [(one.task_id, one.regions) for one in request.pseudo] == ([(7, (CAR,))] * wanted)
+    assert world.store.versions(KEY)[0].labels == 5
 
 
 def test_a_model_that_finds_less_is_kept_but_not_promoted(world: World) -> None:
