@@ -100,8 +100,18 @@ def labelled_tasks(
     With `with_own` tasks come that have nothing else. Pages are as large as fits a few seconds and
     megabytes. Errors: `LabelStudioError`.
     """
+    account = find_own_account(client) if ids else None
+    for tasks in whole_tasks(client, project_id, ids):
+        found = [_fetched(one, account) for one in tasks]
+        yield [one for one in found if one.task.annotations or (with_own and one.task.own)]
+
+
+def whole_tasks(client: LabelStudio, project_id: int, ids: Sequence[int]) -> Iterator[list[Any]]:
+    """Those of `ids` that exist, some at a time, as the SDK brings them: with all that they hold.
+
+    Pages are as large as fits a few seconds and megabytes. Errors: `LabelStudioError`.
+    """
     left, size = sorted(ids), _FIRST_PAGE
-    account = find_own_account(client) if left else None
     while left:
         some = left[:size]
         began = time.monotonic()
@@ -118,8 +128,7 @@ def labelled_tasks(
         took_s, weight = time.monotonic() - began, sum(map(_weight, tasks))
         fits = min(2.0, _PAGE_S / max(took_s, 1e-3), _PAGE_BYTES / max(weight, 1))
         size = min(_MOST_AT_ONCE, max(1, int(len(some) * fits)))
-        found = [_fetched(one, account) for one in tasks]
-        yield [one for one in found if one.task.annotations or (with_own and one.task.own)]
+        yield tasks
 
 
 def _fetch(client: LabelStudio, project_id: int, ids: Sequence[int]) -> list[Any]:
@@ -152,7 +161,7 @@ def _fetched(task: Any, account: int | None) -> Fetched:
     wanted = {one.get("parent_prediction") for one in annotations}
     parents = {
         one["id"]: StoredPrediction(one.get("model_version") or "", one.get("result") or [])
-        for one in (_predictions(task) if any(wanted) else ())
+        for one in (predictions_of(task) if any(wanted) else ())
         if one["id"] in wanted
     }
     data = dict(task.data or {})
@@ -162,7 +171,7 @@ def _fetched(task: Any, account: int | None) -> Fetched:
 
 def _weight(task: Any) -> int:
     """About how many bytes a task's annotations and predictions came in."""
-    either = [*(task.annotations or []), *_predictions(task)]
+    either = [*(task.annotations or []), *predictions_of(task)]
     results = [one.get("result") or [] for one in either]
     values = [item.get("value") for result in results for item in result if isinstance(item, dict)]
     return sum(
@@ -177,7 +186,8 @@ def _moment(value: datetime | str) -> str:
     return (datetime.fromisoformat(value) if isinstance(value, str) else value).isoformat()
 
 
-def _predictions(task: Any) -> list[Json]:
+def predictions_of(task: Any) -> list[Json]:
+    """A task's predictions, whatever types the SDK brought them in."""
     found = task.predictions or []
     return [one if isinstance(one, dict) else one.model_dump() for one in found]
 
