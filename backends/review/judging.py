@@ -93,11 +93,11 @@ def _suspect(error: LabelError, judged: Judged, scope: str) -> Suspect:
         task_id=judged.task_id,
         scope=scope,
         kind=error.kind,
-        score=error.score,
+        score=float(error.score),
         reason=error.reason,
         given=error.given,
         suggested=error.suggested,
-        iou=error.iou,
+        iou=None if error.iou is None else float(error.iou),
     )
 
 

@@ -13,7 +13,7 @@ from backends.review.nouns import Case, Tally
 from backends.review.store import ReviewStore
 
 OPEN_SHOWN = 60
-ANSWERED_SHOWN = 60
+ANSWERED_SHOWN = 400
 NOTES_SHOWN = 10
 
 
@@ -36,7 +36,7 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class ReviewPage:
-    """A project's review: `cases` to answer first, then those that have answers."""
+    """A project's review: the next `cases` to answer and the last answered; `more` wait."""
 
     project_id: str
     key: str
@@ -56,14 +56,16 @@ def page(store: ReviewStore, project_key: str) -> ReviewPage | None:
         return None
     rows = [_row(case, project_key, review.host) for case in review.cases]
     unanswered = [row for row in rows if not row.answer]
-    answered = [row for row in rows if row.answer]
+    # In one order whatever is answered: what people look at must not move.
+    left_out = {row.id for row in unanswered[OPEN_SHOWN:]}
+    left_out |= {row.id for row in [row for row in rows if row.answer][:-ANSWERED_SHOWN]}
     return ReviewPage(
         project_id=project_key.split(".")[0],
         key=project_key,
         made_at=datetime.fromtimestamp(review.made_at, UTC),
         judged=review.judged,
         suspects=sum(case.known is None for case in review.cases),
-        cases=unanswered[:OPEN_SHOWN] + answered[:ANSWERED_SHOWN],
+        cases=[row for row in rows if row.id not in left_out],
         more=max(0, len(unanswered) - OPEN_SHOWN),
         told=told(store.tally(project_key)),
         notes=list(review.notes[:NOTES_SHOWN]),

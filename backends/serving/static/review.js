@@ -2,6 +2,12 @@
 // The page may be replaced around this script at any time: nothing of it is kept but ids.
 "use strict";
 (() => {
+  if (document.querySelector("link[data-review]")) return; // it runs already
+  const style = Object.assign(document.createElement("link"), { rel: "stylesheet" });
+  style.href = new URL("review.css", document.currentScript.src);
+  style.dataset.review = "";
+  document.head.append(style);
+
   let current = "";
   const answered = []; // ids, the last answer last
   const sent = new Map(); // id -> answer that a reload of the page may not have yet
