@@ -186,7 +186,7 @@ def _figures(
         "prices": asdict(prices),
         "noise": None if noise is None else {**asdict(noise), "ceiling": noise.ceiling},
         "families": {family: _family(curve, target.value) for family, curve in curves.items()},
-        "training_s": next((one.budget_s for some in known.values() for one in some), None),
+        "training_s": {family: some[0].budget_s for family, some in known.items() if some},
         "crossing": None,
         "plan": None,
         "notes": [*notes, *_doubts(now, known, curves, wanted)],

@@ -7,7 +7,8 @@ overlap: all draws together test on as many labels as there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,34 +20,41 @@ from micro_models.fitting.folds import folds, held_out
 # With fewer there is no curve: the smallest subset has three labels, and four sizes are needed.
 LEAST_LABELS = 12
 LEAST_SIZES = 4
-_PARTS, _LEAST_SIZE = 4, 3
-_MOST_SIZES, _STEP = 6, 0.6
+_PARTS, _LEAST_SIZE, _MOST_SIZES = 4, 3, 6
+# Each size of the next larger one; where there is little time, sizes are further apart.
+_NEAR_STEP, _FAR_STEP = 0.6, 0.5
 # Of the budget, for reading pictures and looking at those held out.
 _TRAINING = 0.8
-# How long a training may take; few values, so that a budget a little different makes the same ones.
+# How long the quick family may take, and the thorough one: few values, so that a budget that is a
+# little different makes the same trainings, and what was measured before can be used again.
+_QUICK_S = 3.0
 _SECONDS = (3.0, 5.0, 8.0, 12.0, 20.0, 30.0, 45.0)
-_ENOUGH_S = 5.0
+_ENOUGH_S = 8.0
 # Sizes so near each other are one point of the curve.
 _NEAR = 0.15
 
 
 @dataclass(frozen=True)
 class Design:
-    """What to measure, the most telling first, each training for at most `budget_s`."""
+    """What to measure, the most telling first; how long each family's trainings may take."""
 
     runs: tuple[Run, ...]
-    budget_s: float
+    budgets_s: Mapping[str, float]
+
+    def fits(self, one: Measured) -> bool:
+        """Whether it was measured by a training that could take as long."""
+        return self.budgets_s.get(one.family) == one.budget_s
 
 
-def sizes(most: int, *, least: int = _LEAST_SIZE) -> tuple[int, ...]:
-    """Sizes of subsets of at most `most` labels, ascending, each 0.6 of the next.
+def sizes(most: int, *, least: int = _LEAST_SIZE, step: float = _NEAR_STEP) -> tuple[int, ...]:
+    """Sizes of subsets of at most `most` labels, ascending, each `step` of the next.
 
-    >>> sizes(22), sizes(3)
-    ((3, 5, 8, 13, 22), (3,))
+    >>> sizes(22), sizes(22, step=0.5), sizes(3)
+    ((3, 5, 8, 13, 22), (3, 6, 11, 22), (3,))
     """
     found = [most]
-    while len(found) < _MOST_SIZES and round(found[-1] * _STEP) >= least:
-        found.append(round(found[-1] * _STEP))
+    while len(found) < _MOST_SIZES and math.floor(found[-1] * step + 0.5) >= least:
+        found.append(math.floor(found[-1] * step + 0.5))
     return tuple(reversed(found))
 
 
@@ -59,23 +67,30 @@ def design(
 ) -> Design:
     """What is to be measured within `budget_s` in all, beside what is `known` and still valid.
 
-    The same examples, budget and nothing known give the same design.
+    `families`: the quick one first, the thorough one last. The same examples, budget and nothing
+    known give the same design.
     """
     orders = [_order(examples, part, draw) for draw, part in enumerate(_parts(examples))]
+    most = min(len(order) for order, _ in orders)
     kinds = len({label for one in examples for label in one.labels})
-    wanted = sizes(min(map(len, (order for order, _ in orders))), least=max(_LEAST_SIZE, kinds))
-    draws, each_s = _spent(len(wanted) * len(families), budget_s)
-    lasting = _lasting(known)
+    least = max(_LEAST_SIZE, min(kinds, most // 4))
+    wanted = sizes(most, least=least)
+    draws, each_s = _spent(len(wanted), len(families), budget_s)
+    if each_s < _ENOUGH_S and len(sizes(most, least=least, step=_FAR_STEP)) >= LEAST_SIZES:
+        wanted = sizes(most, least=least, step=_FAR_STEP)
+        draws, each_s = _spent(len(wanted), len(families), budget_s)
+    lasting = _lasting([one for one in known if one.family == families[-1]])
     if lasting is not None and 0.5 <= lasting / each_s <= 2:
         each_s = lasting
-    found = [
+    budgets = {**dict.fromkeys(families, _QUICK_S), families[-1]: each_s}
+    runs = [
         Run(family, draw, order[:size], part)
         for draw, (order, part) in enumerate(orders[:draws])
         for size in wanted
         for family in families
     ]
-    same = [one for one in known if one.budget_s == each_s]
-    return Design(tuple(_lacking(found, same)), each_s)
+    made = Design((), budgets)
+    return Design(tuple(_lacking(runs, [one for one in known if made.fits(one)])), budgets)
 
 
 def _parts(examples: Sequence[Example]) -> list[tuple[int, ...]]:
@@ -97,10 +112,10 @@ def _order(
     return (*front, *(n for n in rest if n not in set(front))), tuple(part)
 
 
-def _spent(trainings: int, budget_s: float) -> tuple[int, float]:
-    """How many draws, and how long each training may take: rather time enough than many draws."""
+def _spent(sizes_: int, families: int, budget_s: float) -> tuple[int, float]:
+    """How many draws, and how long a thorough training may take: rather time than many draws."""
     for draws in range(_PARTS, 1, -1):
-        each_s = _TRAINING * budget_s / (trainings * draws)
+        each_s = _TRAINING * budget_s / (sizes_ * draws) - (families - 1) * _QUICK_S
         if each_s >= _ENOUGH_S:
             break
     return draws, max((one for one in _SECONDS if one <= each_s), default=_SECONDS[0])

@@ -68,15 +68,13 @@ def measured(
     known = store.points(subject.project_key, subject.scope)
     examples = [Example(one.picture, one.regions) for one in subject.material]
     wanted = design(examples, families, budget_s=budget_s, known=known)
-    known = [one for one in known if one.budget_s == wanted.budget_s]
+    known = [one for one in known if wanted.fits(one)]
     if not wanted.runs:
         return known
     until = time.monotonic() + budget_s
-    request = Request(
-        subject.material, (), budget_s=wanted.budget_s, seed=0, device=device, steps=steps
-    )
+    request = Request(subject.material, (), budget_s=budget_s, seed=0, device=device, steps=steps)
     write_request(request, room / REQUEST)
-    write_runs(wanted.runs, room / RUNS)
+    write_runs(wanted.runs, wanted.budgets_s, room / RUNS)
     unreadable: frozenset[int] = frozenset()
     with Process(_CHILD, room, most_s=_TOO_LONG * budget_s + _GRACE_S) as process:
         for message in process.messages(go_on):
@@ -93,7 +91,7 @@ def measured(
                 found = {Metric(name): value for name, value in message["scores"].items()}
                 one = Measured(
                     run.family,
-                    wanted.budget_s,
+                    wanted.budgets_s[run.family],
                     found,
                     _some(digests, run.train, unreadable),
                     _some(digests, run.test, unreadable),

@@ -83,10 +83,11 @@ def _sentences(figures: Figures) -> Iterator[str]:
             f"{noise['high']:.1%}): no model can be measured above about {noise['ceiling']:.2f} by "
             "them. `labelpilot review` shows which."
         )
-    if figures["training_s"] is not None and made is not None:
+    if made is not None:
+        each = " and ".join(f"{s:g} s ({name})" for name, s in figures["training_s"].items())
         yield (
-            f"Measured with trainings of at most {figures['training_s']:g} s each; the models that "
-            "answer train longer, and are rather better than the curve."
+            f"Measured with trainings of at most {each}; the models that answer may train longer, "
+            "and are rather better than the curve."
         )
     yield from (f"{note[0].upper()}{note[1:]}." for note in figures["notes"])
 

@@ -46,11 +46,11 @@ def families() -> tuple[Family, ...]:
     >>> [one.name for one in families()]
     ['power', 'power + floor', 'late power + floor', 'exponential', 'level']
     """
-    exponents = np.linspace(0.05, 2.0, 30)[:, None]
+    exponents = np.linspace(0.05, 2.0, 30, dtype=np.float64)[:, None]
     usual = _log_normal(exponents[:, 0], middle=0.41, spread=0.7)
-    steep = np.linspace(0.1, 3.0, 24)
+    steep = np.linspace(0.1, 3.0, 24, dtype=np.float64)
     late = np.array([(start, exponent) for start in (0.1, 0.3, 1.0) for exponent in steep])
-    paces = np.geomspace(1 / 8, 4, 20)[:, None]
+    paces = np.geomspace(1 / 8, 4, 20, dtype=np.float64)[:, None]
     return (
         Family("power", False, exponents, usual, _power),  # noqa: FBT003
         Family("power + floor", True, exponents, usual, _power),  # noqa: FBT003

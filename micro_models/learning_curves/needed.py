@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from micro_models.learning_curves.curve import LearningCurve
 from micro_models.learning_curves.families import Floats
@@ -120,15 +121,15 @@ def crossing(first: LearningCurve, second: LearningCurve, *, after: int = 1) -> 
 
 
 def _sizes(first: float, last: float) -> Floats:
-    return np.geomspace(first, max(MOST_TIMES * last, first + 1), _STEPS)
+    return np.geomspace(first, max(MOST_TIMES * last, first + 1), _STEPS, dtype=np.float64)
 
 
-def _first(sizes: Floats, is_so: np.ndarray) -> int | None:
+def _first(sizes: Floats, is_so: NDArray[np.bool_]) -> int | None:
     at = np.flatnonzero(is_so)
     return math.ceil(float(sizes[at[0]]) - 1e-6) if len(at) else None
 
 
-def _last(sizes: Floats, is_so: np.ndarray) -> int | None:
+def _last(sizes: Floats, is_so: NDArray[np.bool_]) -> int | None:
     at = np.flatnonzero(is_so)
     return math.floor(float(sizes[at[-1]]) + 1e-6) if len(at) else None
 
