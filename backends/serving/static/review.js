@@ -8,7 +8,7 @@
   style.dataset.review = "";
   document.head.append(style);
 
-  let current = "";
+  let current = "", fault = "";
   const answered = []; // ids, the last answer last
   const sent = new Map(); // id -> answer that a reload of the page may not have yet
   let line = Promise.resolve();
@@ -23,6 +23,9 @@
     for (const one of all)
       if (sent.has(one.dataset.case) && one.dataset.answer !== sent.get(one.dataset.case))
         one.dataset.answer = sent.get(one.dataset.case);
+    const line = review()?.querySelector(".fault");
+    if (line && line.textContent !== fault) line.textContent = fault;
+    if (line) line.hidden = !fault;
     const now = find(current) ?? all.find(isOpen) ?? all[0];
     current = now?.dataset.case ?? "";
     for (const one of all) if (one.classList.contains("current") !== (one === now)) one.classList.toggle("current");
@@ -36,8 +39,8 @@
   }
 
   function say(text) {
-    const fault = review()?.querySelector(".fault");
-    if (fault) { fault.textContent = text; fault.hidden = !text; }
+    fault = text;
+    mark();
   }
 
   async function post(id, answer) {

@@ -58,13 +58,11 @@ def test_the_suggestion_is_shown_and_what_should_not_be_there(
 
 
 def test_several_of_a_task_have_ids_of_their_own() -> None:
-    found = shown(
-        suspect(1), replace(suspect(2), suggested=cat(90)), suspect(3, ErrorKind.SPURIOUS)
-    )
+    several = suspect(1), replace(suspect(2), suggested=cat(90)), suspect(3, ErrorKind.SPURIOUS)
+    found = shown(*several)
     assert len({one["id"] for one in found}) == 3
     assert all(one["note"] for one in found)
-    assert [one["id"] for one in found] == [one["id"] for one in shown(
-        suspect(1), replace(suspect(2), suggested=cat(90)), suspect(3, ErrorKind.SPURIOUS))]  # fmt: skip
+    assert found == shown(*several)
 
 
 def test_masks_and_skeletons_are_shown_too() -> None:
