@@ -76,17 +76,15 @@ def as_json(impact: Impact) -> dict[str, Any]:
 def read_json(value: Mapping[str, Any]) -> Impact:
     """What `as_json` wrote."""
     people = value["by_annotator"].items()
-    return Impact(
-        **value
-        | {
-            "since": _or_inf(value["since"]),
-            "speed": _speed(value["speed"]),
-            "by_annotator": {int(person): _speed(one) for person, one in people},
-            "shifts": tuple(Shift(**one) for one in value["shifts"]),
-            "standing": {kind: Standing(**one) for kind, one in value["standing"].items()},
-            "notes": tuple(value["notes"]),
-        }
-    )
+    nouns: dict[str, Any] = {
+        "since": _or_inf(value["since"]),
+        "speed": _speed(value["speed"]),
+        "by_annotator": {int(person): _speed(one) for person, one in people},
+        "shifts": tuple(Shift(**one) for one in value["shifts"]),
+        "standing": {kind: Standing(**one) for kind, one in value["standing"].items()},
+        "notes": tuple(value["notes"]),
+    }
+    return Impact(**{**value, **nouns})
 
 
 def _speed(value: Mapping[str, Any]) -> SpeedUp:
