@@ -21,6 +21,7 @@ from rich.table import Table
 
 from backends.commands.advise import advise
 from backends.commands.autoaccept import autoaccept
+from backends.commands.consensus import consensus
 from backends.commands.impact import impact
 from backends.commands.models import models_app, train
 from backends.commands.review import review
@@ -67,6 +68,7 @@ app.add_typer(models_app, name="models")
 app.command()(train)
 app.command()(impact)
 app.command()(review)
+app.command()(consensus)
 app.command()(autoaccept)
 app.command()(advise)
 

@@ -1,0 +1,133 @@
+"""The consensus as annotations of labelpilot's own account, which are nobody's labels.
+
+Which tasks have one is written down before it is stored: kill it at any line, run it twice, and no
+task has two, and all can be taken back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from label_studio_sdk import LabelStudio
+
+from backends.consensus.nouns import TOOL, Agreed
+from backends.consensus.publishing import predictions
+from backends.consensus.store import ConsensusStore
+from backends.errors import BadRegion, LabelStudioRefused
+from backends.interface import Project
+from backends.label_studio.accounts import find_own_account, own_account
+from backends.label_studio.client import told
+from backends.label_studio.labelled import is_own, whole_tasks
+from backends.label_studio.results import encode_prediction
+
+Json = Mapping[str, Any]
+GoOn = Callable[[], None]
+
+# Label Studio keeps a number with an annotation, by which ours of this tool are known.
+IMPORT_ID = int(hashlib.sha256(b"labelpilot consensus").hexdigest()[:7], 16)
+_NAMES = uuid.UUID("d3c1e0b4-5c1a-4b7a-9a53-0f6a1d7e2b90")
+
+
+def annotate(
+    client: LabelStudio,
+    project: Project,
+    tasks: Sequence[Agreed],
+    version: str,
+    store: ConsensusStore,
+    *,
+    go_on: GoOn,
+) -> tuple[int, dict[int, str]]:
+    """Store the consensus as annotations in place of our last ones: how many, why others failed.
+
+    One that a person has changed since is theirs, and stays; the task gets no other. Errors:
+    `LabelStudioError`, `StateError`.
+    """
+    account = own_account(client)
+    made = predictions(project, tasks, version)
+    take_back(client, project, store, go_on=go_on, keep=made.keys())
+    done, failed = 0, dict[int, str]()
+    for task, ours in _with_ours(client, project.id, sorted(made), account):
+        go_on()
+        unique = str(uuid.uuid5(_NAMES, f"{project.key} {version} {task.id}"))
+        if any(str(one.get("unique_id")) == unique or not is_own(one, account) for one in ours):
+            done += 1
+            continue
+        try:
+            result = encode_prediction(made[int(task.id)], project.config)["result"]
+            store.note_annotated(project.key, [int(task.id)])
+            _delete(client, ours)
+            _store(client, int(task.id), result, account, unique)
+            done += 1
+        except LabelStudioRefused:  # it is there already, or the task is gone
+            continue
+        except BadRegion as error:
+            failed[int(task.id)] = str(error)
+    return done, failed
+
+
+def take_back(
+    client: LabelStudio,
+    project: Project,
+    store: ConsensusStore,
+    *,
+    go_on: GoOn,
+    keep: Collection[int] = frozenset(),
+) -> int:
+    """Delete our annotations but in the tasks to `keep`; how many. What people changed stays.
+
+    Errors: `LabelStudioError`, `StateError`.
+    """
+    account = find_own_account(client)
+    ids = sorted(set(store.annotated(project.key)) - set(keep))
+    gone = 0
+    if account is not None:
+        for _, ours in _with_ours(client, project.id, ids, account):
+            go_on()
+            mine = [one for one in ours if is_own(one, account)]
+            _delete(client, mine)
+            gone += len(mine)
+    store.drop_annotated(project.key, ids)
+    return gone
+
+
+def _with_ours(
+    client: LabelStudio, project_id: int, ids: Sequence[int], account: int
+) -> Iterator[tuple[Any, list[Json]]]:
+    """The tasks that are there, each with our annotations of this tool."""
+    for tasks in whole_tasks(client, project_id, ids):
+        for task in tasks:
+            yield task, [one for one in task.annotations or [] if _is_ours(one, account)]
+
+
+def _is_ours(one: Json, account: int) -> bool:
+    person = one.get("completed_by")
+    person = person.get("id") if isinstance(person, Mapping) else person
+    return person == account and one.get("import_id") == IMPORT_ID
+
+
+def _store(
+    client: LabelStudio, task_id: int, result: list[Json], account: int, unique: str
+) -> None:
+    note = {"text": [f"{TOOL} of several annotators, made by labelpilot"]}
+    with told(f"storing an annotation of task {task_id}"):
+        client.annotations.create(
+            task_id,
+            result=[{**one, "meta": note} for one in result],
+            completed_by=account,
+            was_cancelled=False,
+            unique_id=unique,
+            import_id=IMPORT_ID,
+            request_options={"max_retries": 0},
+        )
+
+
+def _delete(client: LabelStudio, annotations: Sequence[Json]) -> None:
+    for one in annotations:
+        try:
+            with told("deleting an annotation"):
+                client.annotations.delete(int(one["id"]))
+        except LabelStudioRefused:  # somebody was faster
+            continue
