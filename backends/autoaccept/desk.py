@@ -66,6 +66,7 @@ def alone(store: AutoacceptStore, key: str) -> Iterator[GoOn]:
 
     go_on()
     try:
-        yield go_on
+        with store.held():
+            yield go_on
     finally:
         store.leave(key, runner)

@@ -14,6 +14,7 @@ from backends.autoaccept.tables import (
     CERTIFICATES,
     CHECKS,
     LOG,
+    LOOKS,
     METADATA,
     STANDINGS,
     check,
@@ -43,6 +44,14 @@ class AutoacceptStore:
     def close(self) -> None:
         """Close connections to the database; a later use opens new ones."""
         self._engine.dispose()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Many changes come: SQLite tidies up whenever the last connection is closed."""
+        with _told(), self._engine.connect() as connection:
+            connection.execute(sa.select(1))
+            connection.rollback()
+            yield
 
     def now(self) -> float:
         """Seconds since 1970 by the database's clock."""
@@ -113,6 +122,22 @@ class AutoacceptStore:
                 .where(CERTIFICATES.c.project_key == key, CERTIFICATES.c.withdrawn_at.is_(None))
                 .values(withdrawn_at=clock(connection))
             )
+
+    def look(self, key: str, name: str) -> int:
+        """The number of a look at the present audits, 1 for the first; the same name, the same."""
+        query = sa.select(LOOKS.c.name, LOOKS.c.number).where(LOOKS.c.project_key == key)
+        with self._reading() as connection:
+            known = {row.name: int(row.number) for row in connection.execute(query)}
+        number = known.get(name, max(known.values(), default=0) + 1)
+        with self._changing() as connection:
+            row = insert(connection, LOOKS).values(project_key=key, name=name, number=number)
+            connection.execute(row.on_conflict_do_nothing())
+        return number
+
+    def forget_looks(self, key: str) -> None:
+        """The audits are others now."""
+        with self._changing() as connection:
+            connection.execute(sa.delete(LOOKS).where(LOOKS.c.project_key == key))
 
     def certificates(self, key: str) -> list[Issued]:
         """All that were ever issued, the newest first."""

@@ -59,6 +59,14 @@ LOG = sa.Table(
     sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("at", sa.Float, nullable=False),
 )
+# Every model, with its terms and verdicts, that the present audits were tried on.
+LOOKS = sa.Table(
+    "autoaccept_looks",
+    METADATA,
+    sa.Column("project_key", sa.String(64), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),
+)
 CHECKS = sa.Table(
     "autoaccept_checks",
     METADATA,

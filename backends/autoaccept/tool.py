@@ -17,12 +17,13 @@ from backends.autoaccept.nouns import Fate, Issued, Judged, Terms
 from backends.autoaccept.pool import Pool, read_pool
 from backends.errors import BadRequest
 from backends.label_studio.audits import Drawn, Withheld
-from micro_models.certificates import Audit, Certificate, Monitor, certify, least_audits
+from micro_models.certificates import Audit, Certificate, Monitor, certify, least_audits, spent
 
 Verdicts = dict[int, tuple[float, bool]]  # by task: the model's score, whether it was wrong
 
-# Not every audit lies above the threshold: so many times as many are drawn as have to.
-_SPARE = 1.5
+# Not every audit lies above the threshold, nor is every one clean: so many times as many are drawn
+# at first and later as have to be at least.
+_FIRST, _SPARE = 2.0, 1.5
 # With fewer of the tasks predicted that should be, the rest is still on its way.
 _MOST_PREDICTED = 0.8
 
@@ -95,17 +96,19 @@ class Autoaccept:
 
     def _certified(self, found: Outcome, drawn: Sequence[Drawn], verdicts: Judged) -> Outcome:
         pool = self._pool()
-        notes = [*_unanswered(verdicts), *_newer(pool)]
+        late = self._late(pool)
+        notes = [*_unanswered(verdicts), *_newer(pool), *late]
+        if late:
+            return self._told(replace(found, notes=tuple(notes)))
         issued = self._in_force(drawn, verdicts)
         kept = _kept(drawn, verdicts)
-        made = _as_certificate(issued) if issued else self._certificate(kept, pool)
+        made = _as_certificate(issued) if issued else self._certificate(drawn, kept, pool)
         found = replace(found, certificate=made, id=issued.id if issued else "", notes=tuple(notes))
         if made.threshold is None:
-            return self._more(found, made.missing or 0)
+            return self._more(found, self._missing(drawn, kept, pool))
         ids = [one for one, score in pool.scores.items() if score >= made.threshold]
-        late = self._late(pool)
-        found = replace(found, acceptable=len(ids), notes=(*notes, *late))
-        if self._dry_run or found.suspended or late:
+        found = replace(found, acceptable=len(ids))
+        if self._dry_run or found.suspended:
             return self._told(found)
         issued = issued or self._issue(made, drawn, kept)
         above = [one for one, (score, _) in kept.items() if score >= issued.threshold]
@@ -114,13 +117,22 @@ class Autoaccept:
         vouch(self._desk)
         return self._told(replace(found, id=issued.id, accepted=accepted))
 
-    def _certificate(self, kept: Verdicts, pool: Pool) -> Certificate:
+    def _certificate(
+        self, drawn: Sequence[Drawn], kept: Verdicts, pool: Pool, *, later: int = 0
+    ) -> Certificate:
+        """Each model that the same audits are tried on is a look, and all looks share delta."""
         return certify(
             [Audit(score, wrong) for score, wrong in kept.values()],
             list(pool.scores.values()),
             max_error=self._terms.max_error,
             confidence=self._terms.confidence,
+            look=self._store.look(self._key, self._name(drawn, kept)) + later,
         )
+
+    def _missing(self, drawn: Sequence[Drawn], kept: Verdicts, pool: Pool) -> int:
+        """How many audits to draw so that the next look, which has less of delta, may succeed."""
+        missing = self._certificate(drawn, kept, pool, later=1).missing
+        return math.ceil(_SPARE * missing) if missing else 0
 
     def _issue(self, made: Certificate, drawn: Sequence[Drawn], kept: Verdicts) -> Issued:
         self._store.withdraw(self._key)
@@ -179,14 +191,15 @@ class Autoaccept:
 
     def _at_first(self) -> int:
         """How many audits to begin with. Errors: `BadRequest` where too few are allowed."""
-        least = least_audits(self._terms.max_error, self._terms.confidence)
+        delta = spent(1 - self._terms.confidence, look=1)
+        least = least_audits(self._terms.max_error, 1 - delta)
         if least > self._terms.most_audits:
             raise BadRequest(
                 f"{self._terms.max_error:.3g} at {self._terms.confidence:.3g} needs at least "
                 f"{least:,} clean audits, and --audits allows {self._terms.most_audits:,}",
-                advice=f"give --audits {math.ceil(_SPARE * least)}, or a larger --max-error",
+                advice=f"give --audits {math.ceil(_FIRST * least)}, or a larger --max-error",
             )
-        return min(math.ceil(_SPARE * least), self._terms.most_audits)
+        return min(math.ceil(_FIRST * least), self._terms.most_audits)
 
     def _watched(self) -> tuple[Watch, str]:
         """Spot checks up to now, and why accepting is suspended, "" if it is not."""
@@ -215,8 +228,8 @@ class Autoaccept:
         return watch, why
 
     def _monitor(self, verdicts: Sequence[bool]) -> Monitor:
-        newest_ = next(iter(self._store.certificates(self._key)), None)
-        monitor = Monitor(newest_.max_error if newest_ else self._terms.max_error)
+        last = next(iter(self._store.certificates(self._key)), self._terms)
+        monitor = Monitor(last.max_error, delta=1 - last.confidence)
         for wrong in verdicts:
             monitor = monitor.after(wrong)
         return monitor
@@ -238,7 +251,7 @@ class Autoaccept:
             return []
         return [
             f"of {pool.unlabelled} unlabelled tasks {there} have a prediction of the present "
-            "model: nothing is accepted before the others have"
+            "model: nothing is certified before the others have"
         ]
 
     def _told(self, found: Outcome) -> Outcome:
@@ -279,6 +292,7 @@ def renew(desk: Desk) -> None:
     desk.store.drop_checks(desk.key, [one.task_id for one in desk.store.checks(desk.key)])
     now = desk.store.now()
     desk.store.withdraw(desk.key)
+    desk.store.forget_looks(desk.key)
     desk.store.note(desk.key, audits_to=0, suspended="", resumed_at=now, last="{}")
 
 
