@@ -55,7 +55,6 @@ class Reviewing:
     def close(self) -> None:
         """Finish the picture in hand."""
         self._lane.close()
-        self.store.close()
 
     def _draw(self, project_key: str, case_id: str) -> bytes:
         case: Case | None = self.store.case(project_key, case_id)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,8 +23,8 @@ from playwright.sync_api import Browser, Page, expect
 from backends.interface import PlacedRegion, Project, Task
 from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.results import encode_region
-from backends.review import page as review_page
 from backends.review.nouns import FIELD, TAB, Case, Review, Tally
+from backends.review.page import page
 from backends.review.store import ReviewStore
 from backends.serving import reviewing as module
 from backends.serving.project_page import Tool, project_page
@@ -219,23 +220,23 @@ def test_planted_errors_are_found_written_opened_and_taken_back(
 
 def shown(editor: Editor, project: Planted, tab: int, marked: dict[int, float]) -> None:
     """The tab lists the most suspicious task first; a task shows its suggestion and the note."""
-    page = editor.page
-    with page.expect_response(lambda answer: "/api/tasks?" in answer.url) as listed:
-        page.goto(f"{editor.url}/projects/{project.id}/data?tab={tab}")
+    browser = editor.page
+    with browser.expect_response(lambda answer: "/api/tasks?" in answer.url) as listed:
+        browser.goto(f"{editor.url}/projects/{project.id}/data?tab={tab}")
     tasks = listed.value.json()["tasks"]
     assert [one["data"][FIELD] for one in tasks] == sorted(marked.values(), reverse=True)
-    expect(page.get_by_text(TAB).first).to_be_visible()
-    page.goto(f"{editor.url}/projects/{project.id}/data?task={project.wrong['missing label']}")
-    page.wait_for_function(READY, timeout=30_000)
-    page.locator(".lsf-annotation-button", has_text="review-").click()
-    page.wait_for_function(
+    expect(browser.get_by_text(TAB).first).to_be_visible()
+    browser.goto(f"{editor.url}/projects/{project.id}/data?task={project.wrong['missing label']}")
+    browser.wait_for_function(READY, timeout=30_000)
+    browser.locator(".lsf-annotation-button", has_text="review-").click()
+    browser.wait_for_function(
         "() => Htx.annotationStore.selected?.type === 'prediction'", timeout=30_000
     )
-    page.evaluate(
+    browser.evaluate(
         "() => { const one = Htx.annotationStore.selected;"
         " one.selectArea(one.regionStore.regions[0]); }"
     )
-    expect(page.get_by_text("Missing label: Knöpfe").first).to_be_visible()
+    expect(browser.get_by_text("Missing label: Knöpfe").first).to_be_visible()
 
 
 @dataclass(frozen=True)
@@ -259,7 +260,7 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gallery
     studios: Any = SimpleNamespace(sdk=lambda key: None)
     app = FastAPI()
     app.state.services = SimpleNamespace(reviewing=Reviewing(store, Images(), studios))
-    tool = Tool("review", "Label errors", "", lambda key: review_page.page(store, key))
+    tool = Tool("review", "Label errors", partial(page, store))
     app.include_router(reviewing_router())
     app.add_api_route(
         "/projects/{key}",
@@ -270,6 +271,7 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gallery
     with live(app) as url:
         yield Gallery(f"{url}/projects/{KEY}", store)
     app.state.services.reviewing.close()
+    store.close()
 
 
 @pytest.fixture

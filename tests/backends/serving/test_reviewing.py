@@ -143,6 +143,7 @@ def gallery(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gal
     with gallery.client:
         yield gallery
     gallery.reviewing.close()
+    gallery.store.close()
 
 
 def test_a_case_is_a_jpeg_that_only_this_browser_keeps(gallery: Gallery) -> None:
