@@ -18,7 +18,9 @@ from backends.errors import LabelpilotError
 from backends.sam.engine import LoadEngine, load_engine
 from backends.serving.auth import BasicAuth
 from backends.serving.pictures import pictures_router
+from backends.serving.project_page import project_page
 from backends.serving.protocol import Choose, protocol_router
+from backends.serving.reviewing import reviewing_router
 from backends.serving.services import Services, make_services
 from backends.serving.status import status_page
 from backends.settings import Settings
@@ -78,10 +80,15 @@ def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
 
 def _add_pages(app: FastAPI) -> None:
     app.include_router(pictures_router())
+    app.include_router(reviewing_router())
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def status(request: Request) -> HTMLResponse:
         return HTMLResponse(status_page(_services(request)))
+
+    @app.get("/projects/{project_key}", response_class=HTMLResponse, include_in_schema=False)
+    def project(request: Request, project_key: str) -> HTMLResponse:
+        return HTMLResponse(project_page(_services(request).tools.pages(), project_key))
 
     @app.get("/metrics", response_class=Response, tags=["operation"])
     def metrics(request: Request) -> Response:

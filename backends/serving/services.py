@@ -28,6 +28,8 @@ from backends.sam.model import NextTasks, SamBackend
 from backends.serving.journal import Journal, Told
 from backends.serving.learning import learning_gauges
 from backends.serving.pictures import Pictures
+from backends.serving.project_page import ToolStores
+from backends.serving.reviewing import Reviewing
 from backends.serving.work import Lane
 from backends.settings import Settings
 from backends.yolo.model import YoloBackend
@@ -59,6 +61,8 @@ class Services:
     clicks: Lane
     bulk: Lane
     pictures: Pictures
+    tools: ToolStores
+    reviewing: Reviewing
 
     @property
     def backends(self) -> tuple[Backend, ...]:
@@ -95,6 +99,8 @@ class Services:
         self.clicks.close()
         self.bulk.close()
         self.pictures.close()
+        self.reviewing.close()
+        self.tools.close()
         self.images.close()
         self.studios.close()
         self.audits.close()
@@ -163,6 +169,7 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
     clicks = Lane("click", threads=settings.workers, queue_length=settings.queue_length)
     bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length)
 
+    tools = ToolStores.of(settings)
     journal = Journal(lambda: _gauges(embeddings, engine, clicks, bulk, jobs, micro.store))
     logging.getLogger().addHandler(journal)
     return Services(
@@ -184,6 +191,8 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         clicks=clicks,
         bulk=bulk,
         pictures=Pictures(micro.store, images, studios, projects),
+        tools=tools,
+        reviewing=Reviewing(tools.review, images, studios),
     )
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
 from backends.errors import LabelpilotError
 from backends.interface import Project
 from backends.jobs.tables import JobState
@@ -17,10 +15,9 @@ from backends.serving import curve
 from backends.serving.learning import Sources, learning
 from backends.serving.opened import opened
 from backends.serving.services import Services, parsed
+from backends.serving.templating import TEMPLATES
 
-PAGE = Environment(
-    loader=PackageLoader("backends.serving", "templates"), autoescape=select_autoescape(["html"])
-).get_template("status.html")
+PAGE = TEMPLATES.get_template("status.html")
 
 JOBS_SHOWN = 10
 FAILURES_SHOWN = 5

@@ -1,0 +1,43 @@
+"""A project's page: a section for each tool, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi.testclient import TestClient
+from starlette.exceptions import HTTPException
+
+from backends.errors import StateError
+from backends.serving.project_page import Tool, project_page
+
+KEY = "7.1700000000"
+
+
+def fail(error: Exception) -> object:
+    raise error
+
+
+def test_what_is_not_there_yet_names_the_command_that_makes_it(client: TestClient) -> None:
+    page = client.get(f"/projects/{KEY}")
+    assert page.status_code == 200
+    for command in ("review", "autoaccept", "advise", "impact"):
+        assert f"labelpilot {command} --project 7" in page.text
+
+
+@pytest.mark.parametrize("key", ["x", "7.", "<script>", "-7", "7.1.2", "1" * 40])
+def test_what_is_no_projects_key_is_not_found(client: TestClient, key: str) -> None:
+    page = client.get(f"/projects/{key}")
+    assert page.status_code == 404
+    assert "script" not in page.text
+    with pytest.raises(HTTPException):
+        project_page([], key)
+
+
+def test_a_tool_that_cannot_be_read_costs_only_its_own_section() -> None:
+    broken = Tool("review", "One", lambda _: fail(StateError("the database is <gone>")))
+    faulty = Tool("advise", "Two", lambda _: fail(ZeroDivisionError("a secret")))
+    empty = Tool("impact", "Three", lambda _: None)
+    page = project_page([broken, faulty, empty], KEY)
+    assert "the database is &lt;gone&gt;" in page
+    assert "it cannot be shown (ZeroDivisionError)" in page
+    assert "a secret" not in page
+    assert "labelpilot impact --project 7" in page
