@@ -12,10 +12,10 @@ import numpy as np
 
 from micro_models.label_errors.rates import Values
 from micro_models.label_errors.sightings import NEAR, Scene
+from micro_models.regions import Bools
 
-# How much the probability counts beside the overlap: little where the question is whether there is
-# anything at all, more where it is which of two things.
-_ANYTHING, _WHICH = 0.25, 0.5
+# How much the probability counts beside the overlap.
+_SURE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +24,8 @@ class Evidence:
 
     `seen` (n,) 0..1 how surely something of its label is there. `other` (n,) -1..1 how much surer
     something of another label is, and `rival` which finding (-1: none). `off` (n,) 0..1 how surely
-    it lies elsewhere, and `better` which finding (-1: none). `new` (m,) 0..1 how surely each
-    finding is something that nobody labelled; 0 for what somebody did.
+    it lies elsewhere, and `better` which finding (-1: none). `away` (m,) 0..1 how far each finding
+    is from all given regions; 0 for what is one of them.
     """
 
     seen: Values
@@ -33,7 +33,7 @@ class Evidence:
     rival: tuple[int, ...]
     off: Values
     better: tuple[int, ...]
-    new: Values
+    away: Values
 
 
 def evidence(scene: Scene, p: Values) -> Evidence:
@@ -41,21 +41,33 @@ def evidence(scene: Scene, p: Values) -> Evidence:
     count = len(scene.given)
     if not len(scene.found) or not count:
         none, nothing = (-1,) * count, np.zeros(count)
-        return Evidence(nothing, nothing - 1.0, none, nothing, none, p.copy())
-    sure = scene.alike * p**_WHICH
+        return Evidence(nothing, nothing - 1.0, none, nothing, none, np.ones(len(p)))
+    sure = scene.alike * p**_SURE
     same, others = sure * scene.equal, sure * ~scene.equal
     rows = np.arange(count)
-    best, rival = same.argmax(axis=1), others.argmax(axis=1)
-    touches, has_rival = scene.alike[rows, best] >= NEAR, others[rows, rival] > 0
-    off = np.where(touches & (same[rows, best] > 0), p[best] * (1 - scene.alike[rows, best]), 0.0)
+    rival, free = others.argmax(axis=1), same * _is_free(scene)
+    best = free.argmax(axis=1)
+    has_rival, touches = others[rows, rival] > 0, scene.alike[rows, best] >= NEAR
+    off = np.where(free[rows, best] > 0, p[best] * (1 - scene.alike[rows, best]), 0.0) * touches
     return Evidence(
-        seen=(scene.alike * scene.equal * p**_ANYTHING).max(axis=1),
-        other=np.where(has_rival, others[rows, rival] - same[rows, best], -1.0),
+        # Something of another label is half a sight, too.
+        seen=(same.max(axis=1) + sure.max(axis=1)) / 2,
+        other=np.where(has_rival, others[rows, rival] - same.max(axis=1), -1.0),
         rival=tuple(np.where(has_rival, rival, -1).tolist()),
         off=off,
         better=tuple(np.where(off > 0, best, -1).tolist()),
-        new=np.where(scene.taken, 0.0, p * (1 - scene.alike.max(axis=0))),
+        away=np.where(scene.taken, 0.0, 1 - scene.alike.max(axis=0)),
     )
+
+
+def _is_free(scene: Scene) -> Bools:
+    """(n, m) whether a finding is no other given region than this one."""
+    free = np.ones(scene.alike.shape, np.bool_)
+    for row, column in enumerate(scene.paired):
+        if column is not None:
+            free[:, column] = False
+            free[row, column] = True
+    return free
 
 
 def usual_overlap(scenes: Sequence[Scene]) -> dict[str, float]:

@@ -48,7 +48,7 @@ class _Judge:
 
     def missing(self) -> Iterator[LabelError]:
         """Findings that nobody labelled."""
-        for at in np.flatnonzero(self.seen.new):
+        for at in np.flatnonzero(self.seen.away):
             region = self.scene.found[at]
             reason = f"the model finds a {region.label} here, and nobody labelled one"
             score = _probability(self.odds.missing[self.number][at])

@@ -1,9 +1,9 @@
-"""From ranks to the odds of an error: how often errors reach a rank, how often right labels do.
+"""From statistics to the odds of an error: how often errors show a value, how often labels do.
 
-With T the share of all labels that are as odd as this one, and M the share of errors that would be,
-the odds are M / T times the usual share of errors. T is counted; M is what an error of that kind
-does to the very findings at hand. No score is compared with a fixed number, and a model that is
-often wrong makes T large.
+With f the density of a statistic over all labels, and e that over errors of a kind, the odds are
+e / f times the usual share of errors. f is measured; e is what an error of that kind would do to
+the very findings at hand. No score is compared with a fixed number: where a model is often wrong,
+f is high where errors would be, and where labels are few all is smoothed towards nothing known.
 """
 
 from __future__ import annotations
@@ -14,55 +14,92 @@ from micro_models.label_errors.rates import USUAL_SHARE, Values
 
 # An object badly drawn is alike to what it should be by something between these.
 _BAD_IOUS = np.linspace(0.15, 0.75, 13)
+# Densities are histograms with a bell of this width; and as if so many values lay anywhere.
+_CELLS, _WIDTH, _ANYWHERE = 100, 0.06, 2.0
+# How surely something is seen where nothing is: hardly, give or take.
+_UNSEEN = 0.15
 
 
-def odds_of_missing(new: Values, p_matched: Values, labels: int) -> Values:
-    """(n,) `new` of findings without a label, (k,) P of those with one, number of labels -> (n,).
+def odds_of_missing(p: Values, away: Values) -> Values:
+    """(n,) P that a finding is a label, (n,) 0..1 how far it is from all labels -> (n,) odds.
 
-    A label that is taken out leaves a finding as sure as those of the labels that stayed.
+    A label that is taken out leaves its finding: e / f is that of right to wrong findings, which is
+    what P says. It is never surer than as many findings can tell.
+
+    >>> odds_of_missing(np.array([0.9, 0.9]), np.array([1.0, 0.5])).round(2).tolist()
+    [0.09, 0.04]
     """
-    return _odds(new, p_matched, max(labels, 1))
+    most = 1 - 1 / (len(p) + 2)
+    sure = np.minimum(p, most)
+    return np.asarray(USUAL_SHARE * sure / (1 - sure) * away)
 
 
 def odds_of_wrong(other: Values) -> Values:
-    """(n,) `other` of given regions -> (n,) odds.
+    """(n,) -1..1 how much surer another label of each given region is -> (n,) odds.
 
-    A label that is swapped turns the evidence for it into evidence against it: M is the mirror
-    image of what all labels show.
+    A label that is swapped turns the evidence for it into evidence against it: e is f mirrored.
+
+    >>> other = np.append(np.full(99, -0.8), 0.8)
+    >>> odds_of_wrong(other).round(1).tolist()[-2:]
+    [0.0, 2.2]
     """
-    return _odds(other, -other, len(other))
+    return _odds((other + 1) / 2, (1 - other) / 2)
 
 
 def odds_of_low_iou(off: Values, p_matched: Values) -> Values:
-    """(n,) `off` of given regions of one label, (k,) P of those found -> (n,) odds."""
-    return _odds(off, np.outer(p_matched, 1 - _BAD_IOUS).ravel(), len(off))
+    """(n,) 0..1 how surely regions of one label lie elsewhere, (k,) P of those found -> (n,) odds.
+
+    e is what is found, were the given region alike to it by little.
+
+    >>> odds = odds_of_low_iou(np.append(np.full(99, 0.1), 0.6), np.full(100, 0.9))
+    >>> odds.round(1).tolist()[-2:]
+    [0.0, 1.1]
+    """
+    return _odds(off, np.outer(p_matched, 1 - _BAD_IOUS).ravel())
 
 
 def odds_of_spurious(seen: Values) -> Values:
-    """(n,) `seen` of given regions of one label -> (n,) odds.
+    """(n,) 0..1 how surely each given region of one label is seen -> (n,) odds.
 
-    Where nothing is, nothing is seen: M is the share that is not seen, all of it.
+    >>> odds_of_spurious(np.append(np.full(99, 0.9), 0.0)).round(1).tolist()[-2:]
+    [0.0, 1.8]
     """
-    count = len(seen)
-    tail = (np.searchsorted(np.sort(seen), seen, side="right") + 1) / (count + 1)
-    return np.asarray(USUAL_SHARE * (1 - seen) / tail)
+    return _odds(1 - seen, 1 - np.abs(np.linspace(-2, 2, 41)) * _UNSEEN)
 
 
-def _odds(values: Values, of_errors: Values, count: int) -> Values:
-    """(n,) higher = odder, samples of what errors show, number of labels -> (n,) odds.
+def _odds(values: Values, of_errors: Values) -> Values:
+    """(n,) 0..1, higher = odder; what errors show -> (n,) odds.
 
     What is odder is never less probably an error.
     """
-    if not len(values):
-        return np.zeros(0)
-    usual = (_as_high(values, values)) / (count + 1)
-    errors = (_as_high(of_errors, values) + 1) / (len(of_errors) + 2)
-    order = np.argsort(values, kind="stable")
-    odds = np.empty(len(values))
-    odds[order] = np.maximum.accumulate((errors / usual)[order])
-    return np.asarray(USUAL_SHARE * odds)
+    ratio = _rising(_density(of_errors, anywhere=0.0), _density(values, anywhere=_ANYWHERE))
+    middles = (np.arange(_CELLS) + 0.5) / _CELLS
+    return np.asarray(USUAL_SHARE * np.interp(values, middles, ratio))
 
 
-def _as_high(sample: Values, values: Values) -> Values:
-    """(k,), (n,) -> (n,) how many of the sample are at least each value."""
-    return np.asarray(len(sample) - np.searchsorted(np.sort(sample), values, side="left"))
+def _density(sample: Values, *, anywhere: float) -> Values:
+    """(n,) 0..1 -> (_CELLS,) its mean is 1."""
+    counts = np.histogram(np.clip(sample, 0, 1), bins=_CELLS, range=(0, 1))[0]
+    reach = int(3 * _WIDTH * _CELLS)
+    bell = np.exp(-0.5 * (np.arange(-reach, reach + 1) / (_WIDTH * _CELLS)) ** 2)
+    # Reflected at both ends, so that nothing is lost there.
+    wide = np.pad(counts, reach, mode="symmetric").astype(np.float64)
+    smooth = np.convolve(wide, bell / bell.sum(), mode="valid")
+    total = len(sample) + anywhere
+    return np.asarray((smooth * _CELLS + anywhere) / total if total else np.ones(_CELLS))
+
+
+def _rising(above: Values, below: Values) -> Values:
+    """(k,) / (k,), neighbours taken together wherever it would fall: isotonic regression.
+
+    Source: M. Ayer et al., An Empirical Distribution Function for Sampling with Incomplete
+    Information (1955).
+    """
+    blocks: list[tuple[float, float, int]] = []
+    for one, other in zip(above.tolist(), below.tolist(), strict=True):
+        block = (one, other, 1)
+        while blocks and blocks[-1][0] * block[1] >= block[0] * blocks[-1][1]:
+            last = blocks.pop()
+            block = (last[0] + block[0], last[1] + block[1], last[2] + block[2])
+        blocks.append(block)
+    return np.repeat([a / b for a, b, _ in blocks], [count for *_, count in blocks])

@@ -40,9 +40,7 @@ def odds_of(scenes: Sequence[Scene], seen: Sequence[Evidence], told: Sequence[Va
         rows = labels == label
         low[rows] = odds_of_low_iou(off[rows], p[rows & matched])
         spurious[rows] = odds_of_spurious(there[rows])
-    new = _joined([one.new for one in seen])
-    missing = np.zeros(len(new))
-    missing[new > 0] = odds_of_missing(new[new > 0], p[matched], len(labels))
+    missing = odds_of_missing(_joined(told), _joined([one.away for one in seen]))
     wrong = odds_of_wrong(_joined([one.other for one in seen]))
     return Odds(
         _split(spurious, given), _split(low, given), _split(wrong, given), _split(missing, found)

@@ -18,7 +18,7 @@ USUAL_SHARE, USUAL_COUNT = 0.03, 30.0
 # More than that and the model is wrong, not the labels.
 MOST_SHARE = 0.3
 # The prior of a refitted score: it means what it says, give or take.
-_SLOPE_SD, _BIAS_SD = 0.5, 1.0
+_SLOPE_SD, _BIAS_SD = 1.0, 3.0
 _EDGE = 1e-4
 
 
@@ -49,7 +49,7 @@ def refitted(scores: Values, right: Bools) -> Values:
 
     >>> shy = np.repeat([0.2, 0.1], 50)
     >>> refitted(shy, shy > 0.15).round(1).tolist()[::50]
-    [0.7, 0.3]
+    [0.9, 0.1]
     """
     inputs = np.stack([logit(scores), np.ones(len(scores))], axis=1)
     mean, precision = np.array([1.0, 0.0]), np.array([_SLOPE_SD, _BIAS_SD]) ** -2.0
@@ -76,50 +76,3 @@ def share_of_surest(p: Values, wrong: Bools, *, part: float = 0.5) -> float:
     surest = np.argsort(-p, kind="stable")[:count]
     seen = float(wrong[surest].sum()) + USUAL_SHARE * USUAL_COUNT
     return min(seen / (count + USUAL_COUNT), MOST_SHARE)
-
-
-def lower_tail(values: Values) -> Values:
-    """(n,) -> (n,) the share 0..1 of values that are as low or lower, as if two more were seen.
-
-    >>> lower_tail(np.array([0.0, 0.5, 0.9, 0.9])).round(2).tolist()
-    [0.33, 0.5, 0.83, 0.83]
-    """
-    below = np.searchsorted(np.sort(values), values, side="right")
-    return np.asarray((below + 1) / (len(values) + 2))
-
-
-def robust_z(values: Values, inputs: Values, *, least_spread: float = 0.25) -> Values:
-    """(n,) values, (n, k) what explains them -> (n,) how many spreads above the expected.
-
-    A ridge regression with Huber's weights, and the spread of the lower half of what is left, so
-    that errors, which lie above, neither move nor widen what is usual.
-    Source: P. Huber, Robust Estimation of a Location Parameter (1964).
-
-    >>> usual = np.tile([0.9, 1.0, 1.1], 20)
-    >>> z = robust_z(np.append(usual, 9.0), np.zeros((61, 0)), least_spread=0.01)
-    >>> bool(z[-1] > 20), bool(abs(z[:-1]).max() < 3)
-    (True, True)
-    """
-    columns = [np.ones(len(values)), *(_standard(one) for one in inputs.T)]
-    design = np.stack(columns, axis=1)
-    prior = np.diag([1e-3, *([5.0] * inputs.shape[1])])
-    weights, spread = np.ones(len(values)), least_spread
-    left = values - np.median(values)
-    for _ in range(10):
-        weighted = design * weights[:, None]
-        fitted = np.linalg.solve(weighted.T @ design + prior, weighted.T @ values)
-        left = values - design @ fitted
-        spread = max(_lower_spread(left), least_spread)
-        weights = np.minimum(1.0, 1.5 * spread / np.maximum(np.abs(left), 1e-12))
-    return np.asarray(left / spread)
-
-
-def _standard(values: Values) -> Values:
-    spread = float(values.std())
-    return np.asarray((values - values.mean()) / spread if spread > 1e-9 else values * 0.0)
-
-
-def _lower_spread(left: Values) -> float:
-    """Of a normal distribution its standard deviation: from what lies below the middle."""
-    below = left[left <= np.median(left)]
-    return 1.4826 * float(np.median(np.abs(below - np.median(left)))) if len(below) else 0.0

@@ -88,7 +88,7 @@ def probabilities(scenes: Sequence[Scene]) -> list[Values]:
 
     The scores that came are fitted again, label by label, on the labels at hand.
     """
-    result = [np.zeros(len(one.found)) for one in scenes]
+    result: list[Values] = [np.zeros(len(one.found)) for one in scenes]
     keys: dict[str, list[tuple[int, int]]] = {}
     for number, one in enumerate(scenes):
         for at, region in enumerate(one.found):
