@@ -37,7 +37,7 @@ def review(
     limit: Annotated[int, typer.Option(help="Rows of the list; all are written.", min=1)] = 50,
     min_score: Annotated[
         float, typer.Option(help="Probability of being an error, from which on.", min=0, max=1)
-    ] = 0.5,
+    ] = 0.3,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only list: write nothing to Label Studio.")
     ] = False,

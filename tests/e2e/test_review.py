@@ -179,6 +179,8 @@ def test_planted_errors_are_found_written_opened_and_taken_back(
     own = project.wrong["low IoU"]
     kept = {"task": own, "result": [], "score": 0.5, "model_version": micro}
     label_studio.api("POST", "/api/predictions/", json=kept)
+    path = f"/api/projects/{project.id}/"
+    label_studio.api("PATCH", path, json={"model_version": micro})
     options = f"--project={project.id}", "--json", f"--min-score={MIN_SCORE}"
     told = json.loads(review(label_studio, tmp_path, *options))
     assert told["judged"] == PICTURES
@@ -197,6 +199,7 @@ def test_planted_errors_are_found_written_opened_and_taken_back(
     notes = [item["meta"]["text"][0] for item in missing["result"]]
     assert any(note.startswith("Missing label: Knöpfe ") for note in notes), notes
     assert project.drawn() == before
+    assert label_studio.api("GET", path)["model_version"] == micro
     (tab,) = project.tabs()
     assert told["tab"] == f"{label_studio.url}/projects/{project.id}/data?tab={tab['id']}"
 
