@@ -140,7 +140,9 @@ class Curve:
     later: dict[int, float]
 
 
-def curves(sets: dict[str, Callable[[], Data]], *, seed: int) -> Iterator[Curve]:
+def curves(
+    sets: dict[str, Callable[[], Data]], models: dict[str, Any], *, seed: int
+) -> Iterator[Curve]:
     """A curve for each data set and learner, each of draws of its own."""
     for name, made in sets.items():
         x, y = made()
@@ -149,7 +151,7 @@ def curves(sets: dict[str, Callable[[], Data]], *, seed: int) -> Iterator[Curve]
         sizes = np.unique(np.round(8 * 2 ** (np.arange(14) / 2)).astype(int))
         sizes = sizes[(sizes <= most) & (sizes >= len(np.unique(y)))]
         late = sizes[sizes >= 0.95 * TIMES * sizes[_LEAST_ANCHORS - 1]]
-        for number, (learner, model) in enumerate(learners().items()):
+        for number, (learner, model) in enumerate(models.items()):
             first, second = [
                 np.random.default_rng([seed, len(y), x.shape[1], number, part]) for part in (0, 1)
             ]
@@ -254,21 +256,24 @@ def table_of(by_set: dict[str, dict[str, float]], total: dict[str, float]) -> Ta
 
 
 def main() -> int:
-    """Measure and print; 1 if the bar is not reached."""
+    """Measure and print; 1 if the bar is not reached (with --quick: by the errors alone)."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="three small data sets")
+    parser.add_argument(
+        "--quick", action="store_true", help="three small data sets, three learners"
+    )
     parser.add_argument("--tune", action="store_true", help="the data sets constants are tuned on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     options = parser.parse_args()
+    models = learners()
     sets = (tuning_sets if options.tune else reported_sets)(options.seed)
     if options.quick:
-        sets = {name: sets[name] for name in list(sets)[:3]}
+        sets, models = dict(list(sets.items())[:3]), dict(list(models.items())[:3])
     warnings.simplefilter("ignore")  # of learners that would like more steps or data
     every = track(
-        curves(sets, seed=options.seed),
+        curves(sets, models, seed=options.seed),
         description="measuring",
-        total=len(sets) * len(learners()),
+        total=len(sets) * len(models),
         console=Console(stderr=True, quiet=options.json),
         transient=True,
     )
@@ -285,7 +290,8 @@ def main() -> int:
         off = sorted(abs(one.truth - one.ours) / one.deviation for one in found)
         Console().print(f"80% lie within {off[int(0.8 * len(off))]:.3f} deviations (normal: 1.282)")
     better = total["ours"] < min(total["power law"], total["last value"])
-    return 0 if better and 0.75 <= total["covered"] <= 0.85 else 1
+    holds = options.quick or 0.75 <= total["covered"] <= 0.85
+    return 0 if better and holds else 1
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -198,7 +199,8 @@ def _figures(
     if curves:
         made = plan(curves, target=target.value, now=now, prices=prices, noise=noise)
         figures["plan"] = asdict(made)
-    return figures
+    # As whoever reads them from the database gets them: lists, not tuples.
+    return dict(json.loads(json.dumps(figures, allow_nan=False)))
 
 
 def _family(curve: LearningCurve, target: float) -> dict[str, Any]:

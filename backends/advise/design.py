@@ -7,7 +7,6 @@ overlap: all draws together test on as many labels as there are.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -49,13 +48,17 @@ class Design:
 def sizes(most: int, *, least: int = _LEAST_SIZE, step: float = _NEAR_STEP) -> tuple[int, ...]:
     """Sizes of subsets of at most `most` labels, ascending, each `step` of the next.
 
-    >>> sizes(22), sizes(22, step=0.5), sizes(3)
-    ((3, 5, 8, 13, 22), (3, 6, 11, 22), (3,))
+    Where that makes too few for a curve, they are nearer to each other.
+
+    >>> sizes(22), sizes(24, step=0.5), sizes(9)
+    ((3, 5, 8, 13, 22), (3, 6, 12, 24), (3, 4, 6, 9))
     """
     found = [most]
-    while len(found) < _MOST_SIZES and math.floor(found[-1] * step + 0.5) >= least:
-        found.append(math.floor(found[-1] * step + 0.5))
-    return tuple(reversed(found))
+    while len(found) < _MOST_SIZES and round(found[-1] * step) >= least:
+        found.append(round(found[-1] * step))
+    if len(found) < LEAST_SIZES and most >= least:
+        found = [round(float(one)) for one in np.geomspace(most, least, LEAST_SIZES)]
+    return tuple(sorted(set(found)))
 
 
 def design(
@@ -76,7 +79,7 @@ def design(
     least = max(_LEAST_SIZE, min(kinds, most // 4))
     wanted = sizes(most, least=least)
     draws, each_s = _spent(len(wanted), len(families), budget_s)
-    if each_s < _ENOUGH_S and len(sizes(most, least=least, step=_FAR_STEP)) >= LEAST_SIZES:
+    if each_s < _ENOUGH_S:
         wanted = sizes(most, least=least, step=_FAR_STEP)
         draws, each_s = _spent(len(wanted), len(families), budget_s)
     lasting = _lasting([one for one in known if one.family == families[-1]])
