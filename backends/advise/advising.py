@@ -233,8 +233,8 @@ def _doubts(
         ]
     lost = [family for family in known if family not in curves]
     doubts = [
-        f"{family}: too few sizes were measured in the time; raise --budget-s, or repeat: what was "
-        "measured is kept"
+        f"of {family} too few sizes were measured in the time; raise --budget-s, or repeat: what "
+        "was measured is kept"
         for family in lost
     ]
     needed = [labels_needed(curve, wanted.target.value) for curve in curves.values()]
@@ -243,7 +243,7 @@ def _doubts(
     if curves and best is None:
         beyond = max(one.beyond for one in needed)
         doubts.append(
-            f"{wanted.target} is above what these curves reach within {beyond} labels, and nobody "
+            f"the target is above what these curves reach within {beyond:,} labels, and nobody "
             "knows how they go on beyond"
         )
     elif best is not None and _is_wide(best):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Figures = Mapping[str, Any]
-_MANY_DAYS = 10
 
 
 @dataclass(frozen=True)
@@ -44,22 +43,26 @@ def options(figures: Figures) -> list[OptionRow]:
     return rows
 
 
-def spread(three: list[float | None], *, money: bool = False) -> str:
-    """Least, likely, most; None: more than can be foreseen.
+def spread(three: Sequence[float | None], *, money: bool = False) -> str:
+    """Likely, and from least to most; "open": there is no end in sight.
 
-    >>> spread([10, 40, None]), spread([5.0, 5.0, 5.0], money=True), spread([None, None, None])
-    ('40 (10 to ?)', '5.00', 'not in sight')
+    >>> spread([10, 40, 1200]), spread([10, 40, None]), spread([5.0, 5.0, 5.0], money=True)
+    ('40 (10 to 1,200)', '40 (10 to open)', '5.00')
+    >>> spread([10, None, None]), spread([None, None, None])
+    ('over 10', 'not in sight')
     """
 
-    def one(value: float | None) -> str:
-        return "?" if value is None else f"{value:,.2f}" if money else f"{value:,}"
+    def one(value: float) -> str:
+        return f"{value:,.2f}" if money else f"{value:,}"
 
     least, likely, most = three
-    if least is None and likely is None:
+    if least is None:
         return "not in sight"
+    if likely is None:
+        return f"over {one(least)}"
     if least == likely == most:
         return one(likely)
-    return f"{one(likely)} ({one(least)} to {one(most)})"
+    return f"{one(likely)} ({one(least)} to {'open' if most is None else one(most)})"
 
 
 def _sentences(figures: Figures) -> Iterator[str]:
@@ -107,15 +110,13 @@ def _advice(made: Figures) -> str:
 
 
 def _reached(family: str, one: Figures) -> str:
-    last, far = one["points"][-1], one["reach"]
-    needed = one["needed"]
-    total = [needed["least"], needed["likely"], needed["most"]]
-    takes = spread(total)
-    takes = takes if takes == "not in sight" else f"{takes} labels in all"
+    last, far, needed = one["points"][-1], one["reach"], one["needed"]
+    takes = spread([needed["least"], needed["likely"], needed["most"]])
+    takes = f"is {takes}" if needed["least"] is None else f"takes {takes} labels in all"
     return (
-        f"{family}: {last['score']:.3f} at {last['labels']} labels; the target takes {takes}; "
-        f"{far['labels']} labels would give {far['score']:.3f} ({far['low']:.3f} to "
-        f"{far['high']:.3f})."
+        f"{family}: {last['score']:.3f} at {last['labels']} labels; the target {takes}. If the "
+        f"curve goes on like that, {far['labels']:,} labels give {far['score']:.3f} "
+        f"({far['low']:.3f} to {far['high']:.3f})."
     )
 
 
