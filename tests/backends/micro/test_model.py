@@ -165,6 +165,19 @@ def test_with_one_tasks_are_labelled(world: World) -> None:
     assert [one.task_id for one in world.micro.store.shown(KEY)] == [1]
 
 
+def test_a_blind_task_gets_no_answer_and_is_not_among_the_pictures_shown(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.promote("aa")
+    monkeypatch.setattr(world.micro._blindfold, "audits", lambda key: {2} if key == KEY else ())
+    asked = [world.task(1), world.task(2)]
+    found, hidden = world.micro.predict(project(), asked, None)
+    assert (found is None, hidden) == (False, None)
+    # A background job labels it all the same, for later; the status page does not tell.
+    assert [one.prediction is None for one in world.micro.label(project(), asked)] == [False] * 2
+    assert [one.task_id for one in world.micro.store.shown(KEY)] == [1]
+
+
 @pytest.mark.parametrize(
     ("f1", "rival", "serves"),
     [(0.8, 0.7, True), (0.7, 0.7, True), (0.6, 0.7, False), (0.1, None, True), (None, None, True)],

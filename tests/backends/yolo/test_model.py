@@ -10,6 +10,7 @@ import pytest
 from backends.copilot.model import Copilot
 from backends.errors import BadLabelConfig, MediaError, ModelMissing, StateError
 from backends.interface import Interaction, PlacedTrack, Task
+from backends.label_studio.blind import Blindfold
 from backends.label_studio.results import encode_prediction
 from backends.yolo.model import YoloBackend, make_tracker
 from backends.yolo.seen import SeenCache
@@ -76,6 +77,15 @@ def test_asking_again_computes_nothing_and_gives_the_same_ids(tmp_path: Path) ->
     assert len(detector.calls) == len(images.reads) == 1
     other = yolo.predict(project(BOXES), [Task(2, {"image": "a.jpg"})], None)
     assert {one.id for one in other[0].regions}.isdisjoint(one.id for one in first[0].regions)
+
+
+def test_a_blind_task_gets_no_answer_and_costs_nothing(tmp_path: Path) -> None:
+    detector = FakeDetector(SEEN)
+    yolo = backend(tmp_path, detector, blindfold=Blindfold(0.0, lambda key: {2}))
+    found = yolo.predict(project(BOXES), tasks("a.jpg", "a.jpg", "a.jpg"), None)
+    assert [one is not None for one in found] == [True, False, True]
+    everybody = backend(tmp_path, detector, settings={"blind_share": 1.0})
+    assert everybody.predict(project(BOXES), tasks("a.jpg", "a.jpg"), None) == [None, None]
 
 
 def test_one_bad_task_costs_none_but_itself(tmp_path: Path, caplog) -> None:
