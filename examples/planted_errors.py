@@ -9,8 +9,8 @@ import numpy as np
 
 from micro_models.evaluation.overlap import bounds, similarities
 from micro_models.examples import Example
+from micro_models.fitting.scaling import size_of
 from micro_models.label_errors import ErrorKind
-from micro_models.pictures import upright_size
 from micro_models.regions import Box, Mask, Region
 
 # Of the examples this part gets errors, from one to so many each.
@@ -73,7 +73,7 @@ def _plant(
     """Changes `regions`; nothing where there is no room for a spurious one."""
     region = regions[at]
     assert region is not None
-    width, height = upright_size(example.picture)
+    width, height = size_of(example.picture)
     if kind is ErrorKind.MISSING:
         regions[at] = None
         return [Planted(kind, number, None, region)]

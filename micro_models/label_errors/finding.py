@@ -84,7 +84,8 @@ def _class_errors(given: Sequence[Answer], found: Sequence[Answer | None]) -> li
 
 
 def _suspicion(errors: Sequence[LabelError], count: int) -> tuple[float, ...]:
-    expected = [0.0] * count
+    """Squared, since a picture with one sure error is worth more than one with ten doubts."""
+    weights = [0.0] * count
     for one in errors:
-        expected[one.example] += one.score
-    return tuple(n / (1 + n) for n in expected)
+        weights[one.example] += one.score**2
+    return tuple(n / (1 + n) for n in weights)

@@ -46,8 +46,8 @@ class LabelError:
 class Findings:
     """`errors`, the surest first; `suspicion` of each example 0..1; `notes` are alarms for people.
 
-    The suspicion is n / (1 + n), n being how many errors are to be expected in the example: 0.5
-    says one.
+    The suspicion is n / (1 + n), n being the sum of the squared scores of an example's errors: 0.5
+    says one sure error, and many doubts add up to less than it.
     """
 
     errors: tuple[LabelError, ...]

@@ -152,7 +152,7 @@ def test_errors_are_sorted_and_each_region_is_accused_once() -> None:
     places = [(o.example, o.index) for o in findings.errors if o.index is not None]
     assert len(places) == len(set(places))
     for example, told in enumerate(findings.suspicion):
-        expected = sum(one.score for one in findings.errors if one.example == example)
+        expected = sum(one.score**2 for one in findings.errors if one.example == example)
         assert told == pytest.approx(expected / (1 + expected))
 
 
