@@ -76,7 +76,10 @@ class WithModel:
 
 @dataclass(frozen=True)
 class Regions:
-    """F1 at IoU 0.5, and the mean IoU of what was found; of the best single annotator each."""
+    """F1 at IoU 0.5; the mean IoU of the things that all annotators and both ways found.
+
+    `best_single` is the best annotator's, `medoid` that of majority and medoid.
+    """
 
     shape: str
     f1: float
@@ -132,13 +135,20 @@ def simulated_model(
     return found
 
 
-def beside_model(name: str, crowd: Crowd, *, seeds: int) -> list[WithModel]:
+def beside_model(
+    name: str,
+    crowd: Crowd,
+    *,
+    seeds: int,
+    accuracies: Sequence[float] = ACCURACIES,
+    styles: Sequence[str] = STYLES,
+) -> list[WithModel]:
     """Every accuracy and style with a crowd whose truth is known throughout."""
     people = dawid_skene(crowd.votes)
     alone = crowd.right(people.labels)
     rows = []
-    for style in STYLES:
-        for accuracy in ACCURACIES:
+    for style in styles:
+        for accuracy in accuracies:
             figures = []
             for seed in range(seeds):
                 rng = np.random.default_rng(1000 * seed + int(100 * accuracy))
@@ -184,19 +194,19 @@ def regions_benchmark(shape: str, *, pictures: int, people: Sequence[Person]) ->
         for things in truth
     ]
     joined = join_regions(answers, n_people=len(people))
-    ours = [[one.region for one in some if one.region.score >= 0.5] for some in joined.pictures]
+    ways = [[one.region for one in some if one.region.score >= 0.5] for some in joined.pictures]
     medoids = [agreed([answer[at] for at in sorted(answer)]) for answer in answers]
-    singles = [_scored([answer[at] for answer in answers], truth) for at in range(len(people))]
-    f1, iou = _scored(ours, truth)
-    f1_medoid, iou_medoid = _scored(medoids, truth)
+    singles = [[answer[at] for answer in answers] for at in range(len(people))]
+    scores = [_f1(found, truth) for found in (ways, medoids, *singles)]
+    alike = _common_alike([ways, medoids, *singles], truth)
     return Regions(
         shape,
-        f1,
-        max(one[0] for one in singles),
-        f1_medoid,
-        iou,
-        max(one[1] for one in singles),
-        iou_medoid,
+        scores[0],
+        max(scores[2:]),
+        scores[1],
+        alike[0],
+        max(alike[2:]),
+        alike[1],
     )
 
 
@@ -256,16 +266,24 @@ def _redrawn(
     return _shape(kind, middle, half)
 
 
-def _scored(
-    found: Sequence[Sequence[Region]], truth: Sequence[Sequence[Region]]
-) -> tuple[float, float]:
-    """F1, and the mean likeness of what was found."""
-    hits, alike, regions = 0, 0.0, sum(map(len, found)) + sum(map(len, truth))
-    for ours, theirs in zip(found, truth, strict=True):
-        pairs = match(ours, theirs).pairs
-        hits += len(pairs)
-        alike += sum(pair.similarity for pair in pairs)
-    return 2 * hits / max(regions, 1), alike / max(hits, 1)
+def _f1(found: Sequence[Sequence[Region]], truth: Sequence[Sequence[Region]]) -> float:
+    hits = sum(len(match(ours, theirs).pairs) for ours, theirs in zip(found, truth, strict=True))
+    return 2 * hits / max(sum(map(len, found)) + sum(map(len, truth)), 1)
+
+
+def _common_alike(
+    ways: Sequence[Sequence[Sequence[Region]]], truth: Sequence[Sequence[Region]]
+) -> list[float]:
+    """Of each way the mean likeness of those things that all of them found."""
+    alike: list[list[float]] = [[] for _ in ways]
+    for at, theirs in enumerate(truth):
+        found = [
+            {pair.truth: pair.similarity for pair in match(way[at], theirs).pairs} for way in ways
+        ]
+        for thing in set.intersection(*map(set, found)):
+            for values, own in zip(alike, found, strict=True):
+                values.append(own[thing])
+    return [float(np.mean(values)) for values in alike]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -305,9 +323,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(name, "  ".join(f"{method} {share:.1%}" for method, share in found.items()))
     for row in with_models:
         print(
-            f"{row.crowd} model {row.accuracy:.0%} {row.style}: crowd {row.crowd_alone:.1%}, model "
-            f"{row.model_alone:.1%}, together {row.together:.1%}; gain {row.mean_gain:+.1f} points, "
-            f"worst of {options.seeds} {row.worst_gain:+.1f}, trust {row.trust:.2f}"
+            f"{row.crowd} model {row.accuracy:.0%} {row.style}: crowd {row.crowd_alone:.1%}, "
+            f"model {row.model_alone:.1%}, together {row.together:.1%}; gain {row.mean_gain:+.1f} "
+            f"points, worst of {options.seeds} {row.worst_gain:+.1f}, trust {row.trust:.2f}"
         )
     for one in regions:
         print(

@@ -12,7 +12,10 @@ from micro_models.consensus.votes import Ints, Matrix
 # there is drawn by a certain person, and how many of the drawn things are there.
 _HIT, _FALSE, _THERE = 0.85, 0.1, 0.9
 # Each level of means counts as so many observations for the one below: all, a person, a class.
-_STRENGTH = 6.0
+_STRENGTH = 12.0
+# What is usual counts as that many things beside each that was drawn: where two people differ the
+# figures alone can be explained in two ways, and would run to one of the ends.
+_USUAL = 0.5
 _MOST_UNSEEN = 0.95
 # The model's answer to a thing by its score; -1 stands for no answer.
 MODEL_BINS = (0.05, 0.25, 0.5, 0.75)
@@ -129,7 +132,8 @@ def _rates(
     drawn = np.bincount(cells, weight * seen.drew, minlength=size).reshape(shape)
     looks = weight * (1 + unseen[seen.things])
     total = np.bincount(cells, looks, minlength=size).reshape(shape)
-    mean = (drawn.sum() + _STRENGTH * usual) / (total.sum() + _STRENGTH)
+    known = _STRENGTH + _USUAL * len(kind)
+    mean = (drawn.sum() + known * usual) / (total.sum() + known)
     own = (drawn.sum(axis=1) + _STRENGTH * mean) / (total.sum(axis=1) + _STRENGTH)
     rates = (drawn + _STRENGTH * own[:, None]) / (total + _STRENGTH)
     return np.asarray(rates.clip(1e-3, 1 - 1e-3))
@@ -155,7 +159,8 @@ def _there(
     size = seen.n_classes
     count = np.bincount(seen.classes, minlength=size)
     sums = np.bincount(seen.classes, before, minlength=size)
-    mean = (sums.sum() + _STRENGTH * _THERE) / (count.sum() + _STRENGTH)
+    known = _STRENGTH + _USUAL * count.sum()
+    mean = (sums.sum() + known * _THERE) / (count.sum() + known)
     share = ((sums + _STRENGTH * mean) / (count + _STRENGTH))[seen.classes]
     logs = []
     for kind, prior in ((0, share), (1, 1 - share)):

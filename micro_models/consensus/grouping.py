@@ -66,6 +66,8 @@ def grouped(
                 and (regions[a].label == regions[b].label) == same_label
             ]
             for _, a, b in sorted(pairs, key=lambda pair: (-pair[0], pair[1:])):
+                if by_model and len(groups[where[max(a, b)]]) > 1:
+                    continue  # the model's region, one of the last, has its group already
                 _join(groups, where, where[a], where[b], owners, alike, min_iou)
     return Grouped(regions, owners, alike, tuple(tuple(sorted(g)) for g in groups if g))
 

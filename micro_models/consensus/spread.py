@@ -20,16 +20,17 @@ def spreads(one: Ints, other: Ints, losses: Matrix, n_people: int) -> Matrix:
 
     >>> pairs = np.array([(0, 1), (0, 2), (1, 2)] * 20)
     >>> spreads(pairs[:, 0], pairs[:, 1], np.array([0.05, 0.2, 0.2] * 20), 3).round(2)
-    array([0.06, 0.06, 0.19])
+    array([0.04, 0.04, 0.17])
     """
     ones, others = np.concatenate([one, other]), np.concatenate([other, one])
     squares = np.concatenate([losses, losses]) ** 2
     mean = max(float(squares.mean()) / 2 if len(squares) else 0.0, _FLOOR**2)
     found = np.full(n_people, mean)
-    count = np.bincount(ones, minlength=n_people)
     for _ in range(50):
-        own = np.maximum(squares - found[others], -mean)
-        sums = np.bincount(ones, own, minlength=n_people)
+        # Pairs with one who is inexact tell less of the other.
+        trust = (mean / (found[ones] + found[others])) ** 2
+        sums = np.bincount(ones, trust * (squares - found[others]), minlength=n_people)
+        count = np.bincount(ones, trust, minlength=n_people)
         new = np.maximum((sums + _SHRINK * mean) / (count + _SHRINK), _FLOOR**2)
         found = (found + new) / 2
     return np.asarray(np.sqrt(found))
