@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from backends.advise.design import LEAST_LABELS, LEAST_SIZES
@@ -133,11 +131,11 @@ def _points(
         return {}
     material = tuple(Material(j.task_id, j.picture, j.given, j.frame) for j in chosen.judged)
     left_s = max(wanted.budget_s - (time.monotonic() - began), _JUDGING * wanted.budget_s)
-    with tempfile.TemporaryDirectory(prefix="labelpilot-") as room:
+    with tools.registry.workspace() as room:
         found = measured(
             Subject(project_key, chosen.scope.key, material),
             store,
-            Path(room),
+            room,
             families=FAMILIES,
             budget_s=left_s,
             device=tools.settings.train_device,

@@ -16,6 +16,7 @@ from backends.advise.design import design
 from backends.advise.nouns import Measured, Run
 from backends.advise.store import AdviseStore
 from backends.advise.targets import Metric
+from backends.errors import StateError
 from backends.micro.examples import data_hash
 from backends.micro.exchange import REQUEST, Material, Request, write_request
 from backends.micro.training import Process
@@ -73,8 +74,13 @@ def measured(
         return known
     until = time.monotonic() + budget_s
     request = Request(subject.material, (), budget_s=budget_s, seed=0, device=device, steps=steps)
-    write_request(request, room / REQUEST)
-    write_runs(wanted.runs, wanted.budgets_s, room / RUNS)
+    try:
+        write_request(request, room / REQUEST)
+        write_runs(wanted.runs, wanted.budgets_s, room / RUNS)
+    except OSError as error:
+        raise StateError(
+            "what is to be measured could not be written", advice="see whether the disk is full"
+        ) from error
     unreadable: frozenset[int] = frozenset()
     with Process(_CHILD, room, most_s=_TOO_LONG * budget_s + _GRACE_S) as process:
         for message in process.messages(go_on):

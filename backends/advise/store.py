@@ -133,12 +133,6 @@ class AdviseStore:
             return None
         return Advice(row.project_key, row.scope, row.made_at, json.loads(row.figures))
 
-    def forget(self, project_key: str) -> None:
-        """Nothing of this project is kept."""
-        with self._changing() as connection:
-            for table in (_POINTS, _ADVICE):
-                connection.execute(sa.delete(table).where(table.c.project_key == project_key))
-
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         with _told(), self._engine.connect() as connection:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from backends.errors import BadRequest
+from micro_models.learning_curves import Prices
 from micro_models.regions import Keypoints, Region, WholeImage
 
 
@@ -55,6 +56,18 @@ def parse_target(text: str) -> Target:
             "PCK=0.9",
         )
     return Target(metric, value)
+
+
+def parse_prices(
+    label: float, engineer_hour: float, engineer_hours: float, labels_per_day: float
+) -> Prices:
+    """Errors: `BadRequest` for what is no price."""
+    try:
+        return Prices(label, engineer_hour, engineer_hours, labels_per_day)
+    except ValueError as error:
+        raise BadRequest(
+            "these are no prices", advice="give numbers of 0 or more, and some labels a day"
+        ) from error
 
 
 def metrics_of(truth: Sequence[Collection[Region]]) -> tuple[Metric, ...]:

@@ -63,13 +63,12 @@ def advise(
     labels measure only what is new. The plan is on the project's page in the browser, too.
     """
     from backends.advise.advising import Wanted
-    from backends.advise.targets import parse_target
+    from backends.advise.targets import parse_prices, parse_target
     from backends.serving.services import check_state, make_services
-    from micro_models.learning_curves import Prices
 
     settings = load_settings()
     with mistakes_explained():
-        prices = Prices(label_cost, engineer_hour, engineer_hours, labels_per_day)
+        prices = parse_prices(label_cost, engineer_hour, engineer_hours, labels_per_day)
         wanted = Wanted(parse_target(target), prices, budget_s, scope)
         check_state(settings)
         with closing(make_services(settings)) as services:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -24,7 +25,11 @@ class Prices:
     labels_per_day: float = 200.0
 
     def __post_init__(self) -> None:
-        if min(self.label, self.engineer_hour, self.engineer_hours) < 0 or self.labels_per_day <= 0:
+        amounts = self.label, self.engineer_hour, self.engineer_hours
+        if (
+            not all(0 <= one < math.inf for one in amounts)
+            or not 0 < self.labels_per_day < math.inf
+        ):
             raise ValueError(f"prices are 0 or more, and a day has labels: {self}")
 
     @property
@@ -135,7 +140,8 @@ def plan(
         raise ValueError("a plan needs a learning curve")
     needed = {family: labels_needed(curve, target) for family, curve in curves.items()}
     labelling = sorted(
-        (_labelling(family, one, now, prices) for family, one in needed.items()), key=_order
+        (_labelling(family, one, now, prices) for family, one in needed.items()),
+        key=lambda one: (one.is_open, one.labels[1] or 0),
     )
     engineering = Option(
         Way.ENGINEER, "", (0, 0, 0), (prices.engineering,) * 3, prices.engineer_hours / 8

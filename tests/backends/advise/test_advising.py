@@ -28,6 +28,7 @@ from backends.errors import BadRequest, LabelStudioError
 from backends.micro.course import Tools
 from backends.micro.nouns import Scope, ScopeKind
 from backends.micro.out_of_fold import Judged, OutOfFold
+from backends.micro.registry import Registry
 from backends.settings import Settings
 from micro_models.learning_curves import Prices
 from micro_models.regions import Box, Region
@@ -87,7 +88,8 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
 
     nothing: Any = None
     settings = Settings(data_dir=tmp_path)
-    made.tools = Tools(settings, nothing, nothing, nothing, nothing)
+    registry: Any = Registry(settings, nothing)
+    made.tools = Tools(settings, nothing, registry, nothing, nothing)
     return made
 
 
@@ -278,6 +280,8 @@ def test_mistakes_are_told_in_a_line(world: World, monkeypatch: pytest.MonkeyPat
     done = run("--target", "mAP=85")
     assert (done.exit_code, "mAP50=0.85" in done.output) == (1, True)
     assert run("--target", "mAP50=0.8", "--label-cost", "-1").exit_code == 2
+    done = run("--target", "mAP50=0.8", "--label-cost", "inf")
+    assert (done.exit_code, "no prices" in done.output) == (1, True)
 
     def away(*_: Any, **__: Any) -> Any:
         raise LabelStudioError("Label Studio does not answer", advice="start it")

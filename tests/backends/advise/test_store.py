@@ -78,9 +78,6 @@ def test_the_newest_plan(store: AdviseStore) -> None:
     newest = Advice(KEY, "project", store.now(), {"labels": 6, "notes": ["кот"]})
     store.put_advice(newest)
     assert store.advice(KEY) == newest
-    store.add_point(KEY, SCOPE, point("a"))
-    store.forget(KEY)
-    assert (store.advice(KEY), store.points(KEY, SCOPE)) == (None, [])
 
 
 def test_a_database_that_is_gone_is_told(tmp_path: Path) -> None:

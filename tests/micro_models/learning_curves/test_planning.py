@@ -129,7 +129,9 @@ def test_noise_has_an_interval() -> None:
             noise_of(*wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"label": -1.0}, {"labels_per_day": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"label": -1.0}, {"label": float("nan")}, {"labels_per_day": 0.0}]
+)
 def test_no_such_prices(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="prices"):
         Prices(**{"label": 1.0, "engineer_hour": 1.0, **wrong})
