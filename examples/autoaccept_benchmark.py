@@ -163,8 +163,8 @@ def benchmark(model: str, *, draws: int, trees: int, seed: int) -> list[Figures]
     """Every rule in every setting, on the same draws."""
     outcomes: dict[tuple[float, int, str], list[tuple[float, bool]]] = {}
     for draw in track(range(draws), "drawing", transient=True):
-        rng = np.random.default_rng([seed, draw])
-        made = answers(model, rng, trees=trees)
+        made = answers(model, np.random.default_rng([seed, draw]), trees=trees)
+        rng = np.random.default_rng([seed, draw, 1])
         for target, audits, _ in SETTINGS:
             drawn = rng.choice(len(made.scores), audits, replace=False)
             for name, rule in RULES.items():

@@ -10,8 +10,6 @@ import numpy as np
 from micro_models.certificates.ladder import Ladder, ladder
 from micro_models.certificates.nouns import Audit, Certificate
 from micro_models.certificates.risk import (
-    Counts,
-    Values,
     checked,
     least_audits,
     p_values,
@@ -19,8 +17,7 @@ from micro_models.certificates.risk import (
 )
 from micro_models.certificates.sequence import loosest, weights
 
-# How many numbers of further audits are tried, twice, and above how many thresholds.
-_TRIES = 48
+# Above how many thresholds further audits are tried.
 _PLACES = 40
 
 
@@ -116,29 +113,31 @@ def certify_at(
 def _missing(steps: Ladder, *, max_error: float, delta: float) -> int | None:
     """How many further audits would do, were all of them clean; None: more than the pool has."""
     places = np.linspace(0, len(steps.total) - 1, _PLACES).round().astype(int)
-    total, audited, errors = (some[places] for some in (steps.total, steps.audited, steps.errors))
+    parts = (steps.thresholds, steps.total, steps.audited, steps.errors)
+    some = Ladder(*(part[places] for part in parts))
     pool = int(steps.total[-1] - steps.audited[-1])
-    share = (total - audited) / pool
-    none, most = 0, pool - 1
-    for _ in range(2):
-        tried = np.unique(np.geomspace(none + 1, most + 1, _TRIES).round().astype(int)) - 1
-        enough = [
-            number
-            for number in tried
-            if _would_do(errors, audited + np.floor(number * share), total, max_error, delta)
-        ]
-        if not enough:
+    few, enough = 0, 1
+    while not _would_do(some, enough, max_error=max_error, delta=delta):
+        if enough >= pool - 1:
             return None
-        most = int(enough[0])
-        none = int(tried[tried < most].max(initial=none))
-    return max(most, least_audits(max_error, 1 - delta) - int(steps.audited[-1]), 1)
+        few, enough = enough, min(2 * enough, pool - 1)
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        if _would_do(some, middle, max_error=max_error, delta=delta):
+            enough = middle
+        else:
+            few = middle
+    return enough
 
 
-def _would_do(
-    errors: Counts, audited: Values, total: Counts, max_error: float, delta: float
-) -> bool:
-    p = p_values(errors, audited, total, max_error=max_error)
-    return bool(((p <= delta) & (audited < total)).any())
+def _would_do(steps: Ladder, more: int, *, max_error: float, delta: float) -> bool:
+    """Whether so many more audits, all clean, spread over the pool as it is, gave a certificate."""
+    left = steps.total - steps.audited
+    audited = steps.audited + (more * left) // max(int(left[-1]), 1)
+    then = replace(steps, audited=audited)
+    p = p_values(then.errors, then.audited, then.total, max_error=max_error)
+    last = loosest(p, weights(then, max_error=max_error, delta=delta))
+    return last is not None and bool(audited[last] < then.total[last])
 
 
 def _why(made: Certificate) -> str:
@@ -153,15 +152,17 @@ def _why(made: Certificate) -> str:
             f"{made.accepted:,} tasks to be accepted are wrong, and {_percent(made.max_error)} "
             "may be."
         )
+    least = least_audits(made.max_error, made.confidence)
+    needs = f"To promise {promise} takes {least:,} clean audits at least."
+    best = f", {seen} were wrong where it came nearest" if made.above else ""
     if made.missing is None:
         return (
-            f"Nothing may be accepted: {seen} were wrong where it came nearest, and too few tasks "
-            f"are left for a promise of {promise}; label them, or ask for less."
+            f"Nothing may be accepted{best}, and too few tasks are left. {needs} Label the tasks, "
+            "or ask for less."
         )
-    more = "more audits" if made.audited else "audits"
     return (
-        f"Nothing may be accepted yet: {seen} were wrong where it came nearest. {made.missing:,} "
-        f"{more} are missing, if all of them are clean, for a promise of {promise}."
+        f"Nothing may be accepted yet{best}. {needs} Missing are {made.missing:,} audits, if all "
+        "of them are clean."
     )
 
 

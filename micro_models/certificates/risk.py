@@ -56,7 +56,8 @@ def p_values(
     allowed were wrong, that with the errors seen makes a known number in `total`, and the
     probability that a lot finds so few of these is hypergeometric. More wrong ones make both
     smaller, so P(p <= alpha and more than allowed are wrong) <= alpha, whatever the truth. The
-    second is the stricter one unless very many more tasks are accepted than were audited.
+    second is the stricter one unless very many more tasks are accepted than were audited. Where the
+    audits themselves miss the target, 1.
 
     Sources: C. Clopper, E. Pearson, The Use of Confidence or Fiducial Limits (1934); for finite
     populations J. Konijn, Statistical Theory of Sample Survey Design and Analysis (1973).
@@ -64,14 +65,17 @@ def p_values(
     >>> p_values([0, 1], [230, 230], [100_000, 100_000], max_error=0.01).round(3).tolist()
     [0.099, 0.33]
     """
-    from scipy.stats import binom, hypergeom
+    from scipy.special import bdtr
 
-    wrong, drawn, all_of_them = (np.asarray(one, np.int64) for one in (errors, audited, total))
-    allowed = allowed_errors(all_of_them - drawn, max_error=max_error)
-    broken = np.minimum(wrong + allowed + 1, all_of_them)
-    of_rate = binom.cdf(wrong, drawn, max_error)
-    of_accepted = hypergeom.cdf(wrong, all_of_them, broken, drawn)
-    return np.where(drawn > 0, np.maximum(of_rate, of_accepted), 1.0)
+    wrong, drawn, tasks = (np.asarray(one, np.int64) for one in (errors, audited, total))
+    wrong, drawn, tasks = np.broadcast_arrays(wrong, drawn, tasks)
+    result = np.ones(wrong.shape)
+    hopeful = (drawn > 0) & (wrong <= max_error * drawn + _EDGE)
+    wrong, drawn, tasks = wrong[hopeful], drawn[hopeful], tasks[hopeful]
+    broken = wrong + allowed_errors(tasks - drawn, max_error=max_error) + 1
+    of_accepted = _so_few(wrong, drawn, tasks, np.minimum(broken, tasks))
+    result[hopeful] = np.maximum(bdtr(wrong, drawn, max_error), of_accepted)
+    return result
 
 
 def upper_bound(errors: int, audited: int, total: int, *, delta: float) -> float:
@@ -84,17 +88,32 @@ def upper_bound(errors: int, audited: int, total: int, *, delta: float) -> float
     >>> round(upper_bound(0, 230, 100_000, delta=0.1), 4)
     0.01
     """
-    from scipy.stats import beta, hypergeom
+    from scipy.special import betaincinv
 
-    if audited < 1:
+    if not 0 <= errors < audited:
         return 1.0
-    rate = float(beta.ppf(1 - delta, errors + 1, audited - errors)) if errors < audited else 1.0
+    rate = float(betaincinv(errors + 1, audited - errors, 1 - delta))
     left = total - audited
     low, high = 0, left  # the number of wrong ones among these, by halves
     while low < high:
         middle = (low + high) // 2
-        if hypergeom.cdf(errors, total, min(errors + middle + 1, total), audited) <= delta:
+        bad = min(errors + middle + 1, total)
+        if _so_few(*(np.array([one]) for one in (errors, audited, total, bad)))[0] <= delta:
             high = middle
         else:
             low = middle + 1
     return max(rate, low / left if left else 0.0)
+
+
+def _so_few(wrong: Counts, drawn: Counts, tasks: Counts, bad: Counts) -> Values:
+    """(n,) the probability, 0..1, of `wrong` or fewer among `drawn` of `tasks`, `bad` in all."""
+    from scipy.special import gammaln
+
+    def log_choose(of: Counts, some: Counts) -> Values:
+        ways = gammaln(of + 1.0) - gammaln(some + 1.0) - gammaln(np.maximum(of - some, 0) + 1.0)
+        return np.where((some >= 0) & (some <= of), ways, -np.inf)
+
+    seen = np.arange(int(wrong.max(initial=0)) + 1)[:, None]
+    ways = log_choose(bad, seen) + log_choose(tasks - bad, drawn - seen)
+    odds = np.where(seen <= wrong, np.exp(ways - log_choose(tasks, drawn)), 0.0)
+    return np.asarray(odds.sum(0), np.float64)

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 from micro_models.certificates.ladder import Ladder
 from micro_models.certificates.risk import Counts, Values, p_values
 
-# So many standard deviations fewer or more audits may lie above a start than are expected: in 8 of
-# 10 draws no fewer and no more do. (More audited are fewer accepted, of which fewer may be wrong.)
-_AROUND = 1.2816
+# So many standard deviations fewer or more audits may lie above a start than are expected: in 19
+# of 20 draws no fewer and no more do.
+_AROUND = 2.0
 
 
 def loosest(p: ArrayLike, weights: ArrayLike) -> int | None:
@@ -53,12 +53,16 @@ def weights(steps: Ladder, *, max_error: float, delta: float) -> Values:
     >>> steps = ladder(audits, [k / 900 for k in range(900)])
     >>> given = weights(steps, max_error=0.05, delta=0.1)
     >>> steps.share[given > 0].round(2).tolist(), given[given > 0].tolist()
-    ([0.83], [0.1])
+    ([0.86], [0.1])
     """
     result = np.zeros(len(steps.thresholds))
-    tolerated = (0, 1, max(2, math.ceil(max_error * int(steps.audited[-1]) / 4)))
+    tolerated = np.array([0, 1, max(2, math.ceil(max_error * int(steps.audited[-1]) / 4))])
+    few, many = _expected(steps)
+    # Few were audited, and few are left to be accepted, of which few may be wrong: the worst case.
+    wrong = np.minimum(tolerated[:, None], few)
+    worst = p_values(wrong, few, few + steps.total - many, max_error=max_error)
     for count in range(len(tolerated), 0, -1):
-        starts = [_start(steps, one, max_error, delta / count) for one in tolerated[:count]]
+        starts = [_start(p, delta / count) for p in worst[:count]]
         if all(start is not None for start in starts):
             np.add.at(result, np.array(starts, np.int64), delta / count)
             return result
@@ -66,13 +70,14 @@ def weights(steps: Ladder, *, max_error: float, delta: float) -> Values:
     return result
 
 
-def _start(steps: Ladder, errors: int, max_error: float, level: float) -> int | None:
-    """The strictest threshold that so many errors pass, be there few audits above it or many."""
-    passed = np.ones(len(steps.thresholds), np.bool_)
-    for audited in _expected(steps):
-        wrong = np.minimum(errors, audited)
-        passed &= p_values(wrong, audited, steps.total, max_error=max_error) <= level
-    return int(passed.argmax()) if passed.any() else None
+def _start(p: Values, level: float) -> int | None:
+    """The strictest threshold from which on all pass; None if not even the loosest does.
+
+    From which on: what is a whole number of tasks makes p-values jump a little upwards at times.
+    """
+    failed = np.flatnonzero(p > level)
+    start = int(failed[-1]) + 1 if len(failed) else 0
+    return start if start < len(p) else None
 
 
 def _expected(steps: Ladder) -> tuple[Counts, Counts]:
