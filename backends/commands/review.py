@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -264,8 +265,9 @@ def _progress() -> Iterator[Tell]:
         def tell(text: str, part: float) -> None:
             nonlocal last
             progress.update(bar, description=text, completed=part)
-            if not errors.is_terminal and text != last:
-                last = text
+            now = re.sub(r"\d+", "", text)  # a line for each stage, not for each picture
+            if not errors.is_terminal and now != last:
+                last = now
                 errors.print(text, markup=False, highlight=False)
 
         yield tell

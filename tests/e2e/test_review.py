@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +16,14 @@ import pytest
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from playwright.sync_api import Browser, Page, expect
+from typer.testing import CliRunner
 
+from backends.cli import app
 from backends.interface import PlacedRegion, Project, Task
 from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.results import encode_region
+from backends.micro import out_of_fold
+from backends.micro.exchange import Request, Trained
 from backends.review.nouns import FIELD, TAB, Case, Review, Tally
 from backends.review.page import page
 from backends.review.store import ReviewStore
@@ -30,6 +31,8 @@ from backends.serving import reviewing as module
 from backends.serving.project_page import Tool, project_page
 from backends.serving.reviewing import Reviewing, reviewing_router
 from backends.settings import Settings
+from micro_models import Budget, Example, fit
+from micro_models.fitting.builtin import trainer_named
 from micro_models.label_errors import ErrorKind
 from micro_models.regions import Box, Region
 from tests.backends.review.scenes import suspect
@@ -37,52 +40,58 @@ from tests.backends.serving.conftest import data_uri
 from tests.backends.serving.test_reviewing import CONFIG as GALLERY_CONFIG
 from tests.backends.serving.test_reviewing import KEY, Images
 from tests.e2e.browser import READY, Editor
-from tests.label_studio_server import ROOT, LabelStudioServer
+from tests.label_studio_server import LabelStudioServer
 from tests.live import live
 
 pytestmark = pytest.mark.e2e
 
 Json = dict[str, Any]
 PICTURES = 40
-WIDTH, HEIGHT = 160, 120
+WIDTH, HEIGHT, SIDE = 96, 72, 20
 CONFIG = """<View><Image name="image" value="$image"/>
 <RectangleLabels name="box" toName="image"><Label value="Knöpfe"/><Label value="square"/>
 </RectangleLabels></View>"""
-COLOURS = {"Knöpfe": (220, 40, 40), "square": (40, 60, 220)}
+COLOURS = {"Knöpfe": (230, 30, 30), "square": (30, 30, 230)}
 KINDS = ("missing label", "low IoU", "wrong label", "spurious label")
-# What is planted is easily seen; a busy machine trains little in the same time.
 MIN_SCORE = "0.05"
 
 
-def review(studio: LabelStudioServer, folder: Path, *arguments: str) -> str:
-    """`labelpilot review` as people run it; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "backends.cli", "review", *arguments],
-        env=os.environ
-        | {
-            "LABELPILOT_DATA_DIR": str(folder),
-            "LABEL_STUDIO_URL": studio.url,
-            "LABEL_STUDIO_API_KEY": studio.legacy_token,
-            "LABELPILOT_REVIEW_BUDGET_S": "60",
-        },
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def review(label_studio: LabelStudioServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """`labelpilot review`: what it prints. Trainings are of few steps, in this process."""
+    monkeypatch.chdir(tmp_path)  # no .env of the developer's
+    monkeypatch.setenv("LABELPILOT_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("LABEL_STUDIO_URL", label_studio.url)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", label_studio.legacy_token)
+    monkeypatch.setattr(out_of_fold, "train", quickly_trained)
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["review", *arguments])
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout
+
+    return run
+
+
+def quickly_trained(request: Request, folder: Path, **_: object) -> Trained:
+    examples = [Example(one.picture, one.regions) for one in request.examples]
+    model = fit(examples, budget=Budget(steps=1), trainers=[trainer_named("forest")])
+    model.save(folder / "final")
+    return Trained(folder / "final", model.version, {}, ())
 
 
 def drawn(path: Path, number: int) -> list[Region]:
     """A picture with a red and a blue square, or with one of them; what is right for it."""
     rng = np.random.default_rng(number)
-    pixels = rng.integers(100, 130, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    pixels = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
     regions = []
-    for side, label in enumerate(COLOURS if number % 3 else [list(COLOURS)[number % 2]]):
-        x, y = 5 + 80 * side + int(rng.integers(0, 40)), 5 + int(rng.integers(0, 80))
-        pixels[y : y + 30, x : x + 30] = COLOURS[label]
-        regions.append(Region(label, Box(x, y, x + 30, y + 30)))
+    for half, label in enumerate(COLOURS if number % 3 else [list(COLOURS)[number // 3 % 2]]):
+        x, y = 3 + WIDTH // 2 * half + int(rng.integers(0, 25)), 3 + int(rng.integers(0, 46))
+        pixels[y : y + SIDE, x : x + SIDE] = COLOURS[label]
+        regions.append(Region(label, Box(x, y, x + SIDE, y + SIDE)))
     PIL.Image.fromarray(pixels).save(path)
     return regions
 
@@ -96,12 +105,13 @@ def spoiled(regions: list[Region], kind: str) -> list[Region]:
         case "missing label":
             return rest
         case "low IoU":
-            return [Region(first.label, Box(box.x0, box.y0, box.x1 + 14, box.y1 + 14)), *rest]
+            far = SIDE / 2
+            return [Region(first.label, Box(box.x0 + far, box.y0, box.x1 + far, box.y1)), *rest]
         case "wrong label":
             return [Region(next(one for one in COLOURS if one != first.label), box), *rest]
         case _:
-            y = 5 if box.y0 > 45 else 85
-            return [*regions, Region(first.label, Box(box.x0, y, box.x1, y + 30))]
+            y = 3 if box.y0 > 25 else 48
+            return [*regions, Region(first.label, Box(box.x0, y, box.x1, y + SIDE))]
 
 
 class Planted:
@@ -172,7 +182,7 @@ def results(regions: list[Region]) -> list[Json]:
 
 
 def test_planted_errors_are_found_written_opened_and_taken_back(
-    label_studio: LabelStudioServer, tmp_path: Path, editor: Editor
+    label_studio: LabelStudioServer, review: Run, editor: Editor
 ) -> None:
     project = Planted(label_studio, "review")
     before, micro = project.drawn(), "micro-0123456789"
@@ -182,7 +192,7 @@ def test_planted_errors_are_found_written_opened_and_taken_back(
     path = f"/api/projects/{project.id}/"
     label_studio.api("PATCH", path, json={"model_version": micro})
     options = f"--project={project.id}", "--json", f"--min-score={MIN_SCORE}"
-    told = json.loads(review(label_studio, tmp_path, *options))
+    told = json.loads(review(*options))
     assert told["judged"] == PICTURES
     found = {(one["task"], one["kind"]) for one in told["suspects"]}
     assert {(task, kind) for kind, task in project.wrong.items()} <= found
@@ -205,20 +215,18 @@ def test_planted_errors_are_found_written_opened_and_taken_back(
 
     shown(editor, project, tab["id"], marked)
     # The same labels again: nothing is written anew.
-    again = json.loads(review(label_studio, tmp_path, *options))
+    again = json.loads(review(*options))
     assert (again["version"], again["suspects"]) == (told["version"], told["suspects"])
     assert project.predictions() == stored
     assert len(project.tabs()) == 1
 
-    out = review(label_studio, tmp_path, f"--project={project.id}", "--undo")
+    out = review(f"--project={project.id}", "--undo")
     assert f"suggestions of {len(marked)} tasks, the field of {len(marked)}, and the tab" in out
     assert (project.field(), project.tabs(), project.drawn()) == ({}, [], before)
     assert {one["model_version"] for some in project.predictions().values() for one in some} == {
         micro
     }
-    assert "suggestions of 0 tasks" in review(
-        label_studio, tmp_path, f"--project={project.id}", "--undo"
-    )
+    assert "suggestions of 0 tasks" in review(f"--project={project.id}", "--undo")
 
 
 def shown(editor: Editor, project: Planted, tab: int, marked: dict[int, float]) -> None:
@@ -261,19 +269,19 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gallery
     cases = tuple(Case(suspect(n, kind), known.get(n)) for n, kind in enumerate(kinds))
     store.put(Review(KEY, "review-0123456789", 5.0, 9, cases, host="http://ls"))
     studios: Any = SimpleNamespace(sdk=lambda key: None)
-    app = FastAPI()
-    app.state.services = SimpleNamespace(reviewing=Reviewing(store, Images(), studios))
+    gallery = FastAPI()
+    gallery.state.services = SimpleNamespace(reviewing=Reviewing(store, Images(), studios))
     tool = Tool("review", "Label errors", partial(page, store))
-    app.include_router(reviewing_router())
-    app.add_api_route(
+    gallery.include_router(reviewing_router())
+    gallery.add_api_route(
         "/projects/{key}",
         lambda key: HTMLResponse(
             project_page([tool], key), headers={"Content-Security-Policy": "img-src 'self'"}
         ),
     )
-    with live(app) as url:
+    with live(gallery) as url:
         yield Gallery(f"{url}/projects/{KEY}", store)
-    app.state.services.reviewing.close()
+    gallery.state.services.reviewing.close()
     store.close()
 
 
