@@ -72,7 +72,7 @@ def is_check(certificate: str, task_id: int, share: float) -> bool:
     """Whether the lot sends a task to people: the same for ever under a certificate.
 
     >>> sum(is_check("c0ffee", task_id, 0.05) for task_id in range(10_000))
-    496
+    530
     """
     return is_blind(f"check {certificate}", task_id, share)
 
