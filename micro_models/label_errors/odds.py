@@ -19,6 +19,21 @@ _CELLS, _WIDTH, _ANYWHERE = 100, 0.06, 2.0
 # How surely something is seen where nothing is: hardly, give or take.
 _UNSEEN = 0.15
 
+# Findings of one picture are right or wrong together: they count as half of so many that are not.
+_TOGETHER = 0.5
+
+
+def left_out(p: Values) -> float:
+    """(n,) P of the findings of a label that a picture has none of -> P 0..1 that it is left out.
+
+    Bayes' rule: by chance none of them would be a label with the probability that all are wrong.
+
+    >>> round(left_out(np.full(30, 0.3)), 2), round(left_out(np.full(3, 0.3)), 2)
+    (0.87, 0.05)
+    """
+    chance = float(np.exp(_TOGETHER * np.log1p(-np.minimum(p, 0.99)).sum()))
+    return USUAL_SHARE / (USUAL_SHARE + (1 - USUAL_SHARE) * chance)
+
 
 def odds_of_missing(p: Values, away: Values) -> Values:
     """(n,) P that a finding is a label, (n,) 0..1 how far it is from all labels -> (n,) odds.

@@ -9,6 +9,7 @@ import numpy as np
 
 from micro_models.label_errors.evidence import Evidence
 from micro_models.label_errors.odds import (
+    left_out,
     odds_of_low_iou,
     odds_of_missing,
     odds_of_spurious,
@@ -40,11 +41,23 @@ def odds_of(scenes: Sequence[Scene], seen: Sequence[Evidence], told: Sequence[Va
         rows = labels == label
         low[rows] = odds_of_low_iou(off[rows], p[rows & matched])
         spurious[rows] = odds_of_spurious(there[rows])
-    missing = odds_of_missing(_joined(told), _joined([one.away for one in seen]))
+    missing = _split(odds_of_missing(_joined(told), _joined([one.away for one in seen])), found)
+    missing = [_with_left_out(*each) for each in zip(scenes, told, missing, strict=True)]
     wrong = odds_of_wrong(_joined([one.other for one in seen]))
-    return Odds(
-        _split(spurious, given), _split(low, given), _split(wrong, given), _split(missing, found)
-    )
+    return Odds(_split(spurious, given), _split(low, given), _split(wrong, given), missing)
+
+
+def _with_left_out(scene: Scene, p: Values, odds: Values) -> Values:
+    """(m,) odds of missing, where a picture has none of a label: perhaps all were left out."""
+    result = odds.copy()
+    labels = np.array([one.label for one in scene.found], np.object_)
+    for label in {*labels} - {one.label for one in scene.given}:
+        rows = (labels == label) & ~scene.taken
+        if rows.any():
+            share = left_out(p[rows])
+            score = share * p[rows] + (1 - share) * odds[rows] / (1 + odds[rows])
+            result[rows] = score / (1 - np.minimum(score, 0.999))
+    return result
 
 
 def _of_paired(scene: Scene, p: Values) -> Values:
