@@ -60,7 +60,7 @@ def version_of(suspects: Sequence[Suspect], config: LabelConfig) -> str:
 
     >>> from backends.interface import LabelConfig
     >>> version_of([], LabelConfig((), (), "<View/>"))
-    'review-6beb9d7ff4'
+    'review-2ef6715e43'
     """
     each = [
         [one.id, one.headline, one.reason, one.suggested and to_json(one.suggested)]

@@ -155,6 +155,7 @@ class Planted:
         every = self.studio.api("GET", f"/api/predictions/?project={self.id}")
         found: dict[int, list[Json]] = {}
         for one in every:
+            del one["created_ago"]  # "0 minutes"
             found.setdefault(int(one["task"]), []).append(one)
         return found
 
