@@ -13,6 +13,8 @@ from backends.advise.page import page as advise_page
 from backends.advise.store import AdviseStore
 from backends.autoaccept.page import page as autoaccept_page
 from backends.autoaccept.store import AutoacceptStore
+from backends.consensus.page import page as consensus_page
+from backends.consensus.store import ConsensusStore
 from backends.errors import LabelpilotError
 from backends.impact.page import page as impact_page
 from backends.impact.store import ImpactStore
@@ -50,6 +52,7 @@ class ToolStores:
     """What the tools keep."""
 
     review: ReviewStore
+    consensus: ConsensusStore
     autoaccept: AutoacceptStore
     advise: AdviseStore
     impact: ImpactStore
@@ -59,6 +62,7 @@ class ToolStores:
         """All of one database."""
         return cls(
             ReviewStore(settings),
+            ConsensusStore(settings),
             AutoacceptStore(settings),
             AdviseStore(settings),
             ImpactStore(settings),
@@ -73,6 +77,7 @@ class ToolStores:
         """In the order of the page."""
         return [
             Tool("review", "Label errors", partial(review_page, self.review)),
+            Tool("consensus", "Consensus", partial(consensus_page, self.consensus)),
             Tool("autoaccept", "Automatic acceptance", partial(autoaccept_page, self.autoaccept)),
             Tool("advise", "More labels, or another model?", partial(advise_page, self.advise)),
             Tool("impact", "What predictions change", partial(impact_page, self.impact)),

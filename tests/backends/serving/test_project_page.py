@@ -19,7 +19,7 @@ def fail(error: Exception) -> object:
 def test_what_is_not_there_yet_names_the_command_that_makes_it(client: TestClient) -> None:
     page = client.get(f"/projects/{KEY}")
     assert page.status_code == 200
-    for command in ("review", "autoaccept", "advise", "impact"):
+    for command in ("review", "consensus", "autoaccept", "advise", "impact"):
         assert f"labelpilot {command} --project 7" in page.text
 
 
