@@ -16,16 +16,17 @@ class Monitor:
     """Verdicts on a random share of the accepted tasks, one after the other, weighed at any time.
 
     Two capitals that begin with 1, each betting against a statement: `evidence` against "at most
-    `max_error` is wrong", `support` against "`max_error` or more is wrong". None can grow on
-    average while its statement holds, whatever the stakes, so it ever reaches 1 / delta with a
-    probability of delta at most, however often one looks, and whichever models took turns: no
-    number of verdicts is fixed beforehand. A right verdict multiplies a bet on the share q by
-    (1 - q) / (1 - max_error), a wrong one by q / max_error; the capital is spread over several q.
+    `max_error` is wrong", `support` against "`max_error` or more is wrong". While its statement
+    holds none can grow on average, whatever was seen before, so the probability that it ever
+    reaches 1 / delta is delta at most (Ville's inequality), however often one looks, and whichever
+    models took turns: no number of verdicts is fixed beforehand. A right verdict multiplies a bet
+    on the share q by (1 - q) / (1 - max_error), a wrong one by q / max_error; several q are bet on.
 
-    The evidence is also spread over the times at which the error may have risen (the bets of the
-    n-th verdict get 1 / (n (n + 1)) of it), for a drift after a long good time must be seen soon.
-    The support, if it has reached 1 / delta and by that at time, says that the mean error of the
-    models that were checked is below `max_error`.
+    The evidence is also spread over the times at which the error may have risen (the bets that
+    begin with the n-th verdict get 1 / (n (n + 1)) of the capital), for a drift after a long good
+    time must be seen soon. It makes an `alarm`, which stays, by being 1 / delta once. Support of
+    1 / delta says that the models checked so far were wrong less often than `max_error`, each
+    counted by its verdicts: a certificate of its own, without any audits.
 
     Sources: I. Waudby-Smith, A. Ramdas, Estimating Means of Bounded Random Variables by Betting
     (2023); J. Shin, A. Ramdas, A. Rinaldo, E-detectors (2022).

@@ -35,5 +35,5 @@ def test_the_classifier_has_seen_none_of_what_it_answers(benchmark: ModuleType) 
 def test_the_naive_rule_meets_the_target_in_the_audits_only(benchmark: ModuleType) -> None:
     audits = [benchmark.Audit(k / 20, wrong=k in (3, 9)) for k in range(20)]
     pool = np.linspace(0, 1, 50)
-    assert benchmark.naive(audits, pool, 0.09) == pytest.approx(9 / 20, abs=0.06)
+    assert benchmark.naive(audits, pool, 0.09) == pytest.approx(0.17, abs=0.02)
     assert benchmark.certified(audits, pool, 0.09) is None

@@ -53,7 +53,7 @@ def test_without_groups_there_is_nothing() -> None:
 def test_all_promises_hold_together() -> None:
     """Three classes, one of them worse than promised and sure of it."""
     rng = np.random.default_rng(1)
-    draws, confidence, max_error = 100, 0.7, 0.1
+    draws, confidence, max_error = 70, 0.7, 0.1
     rates = np.array([0.1, 0.09, 0.2])
     broken = 0
     for _ in range(draws):
