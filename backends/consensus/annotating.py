@@ -7,6 +7,7 @@ task has two, and all can be taken back.
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from backends.consensus.nouns import TOOL, Agreed
 from backends.consensus.publishing import predictions
 from backends.consensus.store import ConsensusStore
 from backends.errors import BadRegion, LabelStudioRefused
-from backends.interface import Project
+from backends.interface import Prediction, Project
 from backends.label_studio.accounts import find_own_account, own_account
 from backends.label_studio.client import told
 from backends.label_studio.labelled import is_own, whole_tasks
@@ -51,14 +52,14 @@ def annotate(
     done, failed = 0, dict[int, str]()
     for task, ours in _with_ours(client, project.id, sorted(made), account):
         go_on()
-        unique = str(uuid.uuid5(_NAMES, f"{project.key} {version} {task.id}"))
-        if any(str(one.get("unique_id")) == unique or not is_own(one, account) for one in ours):
-            done += 1
-            continue
         try:
-            result = encode_prediction(made[int(task.id)], project.config)["result"]
+            result = _result(made[int(task.id)], project)
+            if any(_is_same(one, result) or not is_own(one, account) for one in ours):
+                done += 1
+                continue
             store.note_annotated(project.key, [int(task.id)])
             _delete(client, ours)
+            unique = str(uuid.uuid5(_NAMES, f"{project.key} {version} {task.id}"))
             _store(client, int(task.id), result, account, unique)
             done += 1
         except LabelStudioRefused:  # it is there already, or the task is gone
@@ -108,14 +109,24 @@ def _is_ours(one: Json, account: int) -> bool:
     return person == account and one.get("import_id") == IMPORT_ID
 
 
+def _result(prediction: Prediction, project: Project) -> list[Json]:
+    """Errors: `BadRegion`."""
+    note = {"text": [f"{TOOL} of several annotators, made by labelpilot"]}
+    encoded = encode_prediction(prediction, project.config)["result"]
+    return [{**one, "meta": note} for one in encoded]
+
+
+def _is_same(one: Json, result: list[Json]) -> bool:
+    return json.dumps(one.get("result"), sort_keys=True) == json.dumps(result, sort_keys=True)
+
+
 def _store(
     client: LabelStudio, task_id: int, result: list[Json], account: int, unique: str
 ) -> None:
-    note = {"text": [f"{TOOL} of several annotators, made by labelpilot"]}
     with told(f"storing an annotation of task {task_id}"):
         client.annotations.create(
             task_id,
-            result=[{**one, "meta": note} for one in result],
+            result=[dict(one) for one in result],
             completed_by=account,
             was_cancelled=False,
             unique_id=unique,

@@ -55,7 +55,7 @@ def version_of(tasks: Sequence[Agreed], config: LabelConfig) -> str:
 
     >>> from backends.interface import LabelConfig
     >>> version_of([], LabelConfig((), (), "<View/>"))
-    'consensus-73c68e6bb7'
+    'consensus-2ef6715e43'
     """
     each = [[one.task_id, [to_json(region) for region in one.regions]] for one in tasks]
     text = json.dumps([1, config.text, each])

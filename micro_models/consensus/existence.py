@@ -16,6 +16,8 @@ _STRENGTH = 12.0
 # What is usual counts as that many things beside each that was drawn: where two people differ the
 # figures alone can be explained in two ways, and would run to one of the ends.
 _USUAL = 0.5
+# The model's answers say nothing about what is there until so many things say they do.
+_TABLE = 4.0
 _MOST_UNSEEN = 0.95
 # The model's answer to a thing by its score; -1 stands for no answer.
 MODEL_BINS = (0.05, 0.25, 0.5, 0.75)
@@ -144,7 +146,7 @@ def _tables(seen: Sightings, there: Matrix, bins: int) -> Matrix:
     has = seen.model >= 0
     count = np.stack([np.bincount(seen.model[has], kind[has], bins) for kind in (there, 1 - there)])
     pooled = (count.sum(axis=0) + 1 / bins) / (count.sum() + 1)
-    smooth = count + _STRENGTH * pooled
+    smooth = count + _TABLE * pooled
     return np.asarray(smooth / smooth.sum(axis=1, keepdims=True))
 
 
