@@ -17,7 +17,7 @@ _STRENGTH = 12.0
 # figures alone can be explained in two ways, and would run to one of the ends.
 _USUAL = 0.5
 # The model's answers say nothing about what is there until so many things say they do.
-_TABLE = 4.0
+_TABLE = 8.0
 _MOST_UNSEEN = 0.95
 # The model's answer to a thing by its score; -1 stands for no answer.
 MODEL_BINS = (0.05, 0.25, 0.5, 0.75)

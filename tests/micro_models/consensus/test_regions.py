@@ -99,7 +99,7 @@ def test_a_model_that_knows_settles_what_two_people_cannot() -> None:
     assert knows.there[30:36].min() > 0.5 > knows.there[36:].max() + 0.4
     assert 0.5 < silent.there[30] < 0.9
     rng = np.random.default_rng(0)
-    guesses = existence(sightings(drew, model=rng.integers(0, 5, 42).tolist()))
+    guesses = existence(sightings(drew * 5, model=rng.integers(0, 5, 210).tolist()))
     assert np.abs(np.log(guesses.model_lift)).max() < 1.0
     assert np.log(knows.model_lift[4]) > 0
 
