@@ -43,11 +43,13 @@ def test_the_baseline_is_the_optimum(benchmark) -> None:
 def test_only_what_was_measured_at_four_times_counts(benchmark) -> None:
     sizes = np.array([8, 11, 16, 23, 32])
     scores = np.tile(np.array([[0.5], [0.6], [0.7], [0.75], [0.8]]), (1, 2))
-    curve = benchmark.Curve("set", "learner", sizes, scores, {92: 0.9})
+    curve = benchmark.Curve("set", "learner", sizes, scores, scores - 0.1, {92: 0.9})
     (case,) = benchmark.cases(curve)
     assert (case.last, case.truth) == (0.75, 0.9)
     assert case.low <= case.ours <= case.high
-    assert list(benchmark.cases(benchmark.Curve("set", "l", sizes, scores, {}))) == []
+    (few,) = benchmark.cases(curve, few=True)
+    assert few.last == pytest.approx(0.65)
+    assert list(benchmark.cases(benchmark.Curve("set", "l", sizes, scores, scores, {}))) == []
 
 
 def test_no_reported_set_is_tuned_on(benchmark) -> None:
