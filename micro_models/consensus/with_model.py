@@ -13,7 +13,7 @@ from micro_models.consensus.votes import Ints, Matrix, Votes
 
 # How alike people's errors on one item are (Kish's design effect): tried, and how likely before.
 _ALIKE = np.array([0.01, 0.03, 0.06, 0.1, 0.17, 0.25, 0.35, 0.5, 0.7, 0.9])
-_ALIKE_MIDDLE, _ALIKE_SPREAD = 0.3, 0.7
+_ALIKE_MIDDLE, _ALIKE_SPREAD = 0.25, 0.7
 # Before anything is measured: right as it says, right and too modest, or knowing nothing.
 _PRIOR = np.array([0.5, 0.5, 2.0])
 _BIN_STRENGTH, _BIN_ITEMS, _MOST_BINS = 10.0, 25, 4
