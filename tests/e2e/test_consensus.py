@@ -96,15 +96,15 @@ def moved(regions: list[Region], by: float) -> list[Region]:
 class Crowd:
     """Pictures labelled by two careful people and a careless one."""
 
-    def __init__(self, studio: LabelStudioServer) -> None:
-        self.studio = studio
-        folder = studio.files / "crowd"
+    def __init__(self, studio: LabelStudioServer, name: str) -> None:
+        self.studio, self.name = studio, name
+        folder = studio.files / name
         folder.mkdir()
         files = [folder / f"{number}.png" for number in range(PICTURES)]
         truth = [drawn(file, number) for number, file in enumerate(files)]
-        self.id = studio.add_project(CONFIG, title="crowd")
+        self.id = studio.add_project(CONFIG, title=name)
         studio.serve_folder(self.id, folder)
-        urls = [f"/data/local-files/?d=crowd/{file.name}" for file in files]
+        urls = [f"/data/local-files/?d={name}/{file.name}" for file in files]
         studio.api("POST", f"/api/projects/{self.id}/import", json=[{"image": u} for u in urls])
         self.tasks = [int(task["id"]) for task in studio.tasks(self.id)]
         self.truth = dict(zip(self.tasks, truth, strict=True))
@@ -121,8 +121,8 @@ class Crowd:
 
     def person(self, name: str) -> int:
         body = {
-            "email": f"{name.encode().hex()}@example.com",
-            "username": name,
+            "email": f"{name.encode().hex()}@{self.name}.example.com",
+            "username": f"{name} {self.name}",
             "first_name": name,
             "password": "a-password-for-tests",
         }
@@ -176,7 +176,7 @@ class Crowd:
 def test_a_consensus_is_written_repeated_and_taken_back(
     label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
-    crowd = Crowd(label_studio)
+    crowd = Crowd(label_studio, "crowd")
     of_people = crowd.annotations(None)
     project = f"--project={crowd.id}"
 
@@ -243,8 +243,7 @@ def test_a_consensus_is_written_repeated_and_taken_back(
 def test_the_model_has_a_vote_and_trouble_is_told(
     label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
-    label_studio.files.joinpath("crowd").rename(label_studio.files / "crowd-before")
-    crowd = Crowd(label_studio)
+    crowd = Crowd(label_studio, "judged")
     told = json.loads(consensus(label_studio, tmp_path, f"--project={crowd.id}", "--json"))
     assert told["lift"] > 1
     assert told["trust"] is not None
