@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,8 @@ import pytest
 
 from micro_models.regions import Box, Region
 from tests.e2e.labelled_clip import LABEL, ClipProject, Frame
-from tests.label_studio_server import ROOT, LabelStudioServer
+from tests.e2e.pilot import Pilot
+from tests.label_studio_server import LabelStudioServer
 
 pytestmark = pytest.mark.e2e
 
@@ -25,39 +22,12 @@ TERMS = ("--max-error=0.3", "--confidence=0.8")
 OWN_EMAIL = "labelpilot@labelpilot.invalid"
 
 
-class Pilot:
-    """The command line, as people use it on one project."""
-
-    def __init__(self, studio: LabelStudioServer, project: int, folder: Path) -> None:
-        self._studio, self._project, self._folder = studio, project, folder
-
-    def __call__(self, command: str, *arguments: str) -> str:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "backends.cli"),
-                *(command, f"--project={self._project}", *arguments),
-            ],
-            env=os.environ
-            | {
-                "LABELPILOT_DATA_DIR": str(self._folder),
-                "LABEL_STUDIO_URL": self._studio.url,
-                "LABEL_STUDIO_API_KEY": self._studio.legacy_token,
-                "LABELPILOT_SAM_MODEL": "grabcut",
-                "LABELPILOT_TRAIN_BUDGET_S": "30",
-                "LABELPILOT_BLIND_SHARE": "0",
-                "COLUMNS": "200",
-            },
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=500,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+class Acceptor(Pilot):
+    """`labelpilot autoaccept`, and what goes before it."""
 
     def accept(self, *arguments: str) -> Json:
         """`labelpilot autoaccept --json`."""
-        found: Json = json.loads(self("autoaccept", *TERMS, "--json", *arguments))
+        found: Json = self.figures("autoaccept", *TERMS, *arguments)
         return found
 
 
@@ -84,7 +54,7 @@ def own_account(studio: LabelStudioServer) -> int:
     return next(int(one["id"]) for one in users if one["email"] == OWN_EMAIL)
 
 
-def answered(clip: ClipProject, pilot: Pilot) -> Json:
+def answered(clip: ClipProject, pilot: Acceptor) -> Json:
     """People label audits until there is a certificate, which is printed and not used."""
     for _ in range(4):
         tasks = clip.studio.tasks(clip.id)
@@ -104,7 +74,7 @@ def test_audits_certify_what_is_accepted_and_all_is_taken_back(
     label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
     clip = ClipProject(label_studio, "autoaccept", pictures(tmp_path / "pictures"))
-    pilot = Pilot(label_studio, clip.id, tmp_path / "data")
+    pilot = Acceptor(label_studio, clip.id, tmp_path / "data", LABELPILOT_TRAIN_BUDGET_S="30")
     by_hand = {task: clip.submit(task) for task in clip.spread(LABELS)}
     assert "promoted" in pilot("train")
     pilot("prelabel", "--only-unlabelled")
@@ -143,7 +113,7 @@ def test_audits_certify_what_is_accepted_and_all_is_taken_back(
         for region in one["result"]:
             assert f"certificate {done['id']}" in region["meta"]["text"][-1]
     assert pilot.accept()["accepted"] == {"accepted": 0, "checked": 0, "changed": 0}
-    log = json.loads(pilot("autoaccept", "--log", "--json"))
+    log = pilot.figures("autoaccept", "--log")
     assert {(one["task"], one["annotation"]) for one in log} == {
         (task, one["id"]) for task, one in ours.items()
     }
