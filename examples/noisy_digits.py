@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,13 +32,15 @@ def noisy(labels: Labels, share: float, rng: np.random.Generator) -> Labels:
     return result
 
 
-def digit_figures(*, seeds: int, trees: int) -> dict[str, list[dict[str, float]]]:
+def digit_figures(
+    *, seeds: int, trees: int, noise: Sequence[float] = NOISE
+) -> dict[str, list[dict[str, float]]]:
     """By method, for each seed, the average precision at each noise."""
     pixels, labels = load_digits(return_X_y=True)
     pixels = pixels / 16
     result: dict[str, list[dict[str, float]]] = {}
     for seed in range(seeds):
-        for share in NOISE:
+        for share in noise:
             given = noisy(labels, share, np.random.default_rng(seed))
             forest = _out_of_fold(pixels, given, seed, _Forest(trees, seed))
             moved = _out_of_fold(pixels, given, seed, _Forest(trees // 3, seed, leaf=3, moves=True))
