@@ -47,6 +47,8 @@ PARTS = ("digits", "boxes", "masks", "real")
 TUNING, MEASURED = 0, (1, 2, 3)
 # Which nuclei are alike, and small enough for a benchmark of minutes.
 BLACK, MOST_PX = 50, 500_000
+# The quick trainer stops by itself; without a clock, figures do not hang on the load.
+BY_ITSELF = Budget(steps=300)
 
 Answers = list[list[Region]]
 Figures = dict[str, float]
@@ -61,8 +63,7 @@ class Plan:
     folds: int = 4
     pictures: int | None = None
     seeds: tuple[int, ...] = MEASURED
-    # The quick trainer stops by itself; without a clock, figures do not hang on the load.
-    budget: Budget = Budget(steps=300)
+    budget: Budget = BY_ITSELF
     told: Callable[[str], None] = lambda _text: None
 
 
