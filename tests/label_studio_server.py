@@ -83,7 +83,7 @@ class LabelStudioServer:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self._wait(timeout_s=180)
+        self._wait(timeout_s=400)
 
     def stop(self) -> None:
         """Stop it and everything that it started."""
