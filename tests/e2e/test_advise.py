@@ -80,15 +80,15 @@ def test_a_plan_of_a_project(label_studio: LabelStudioServer, tmp_path: Path) ->
     assert "label 7 more" in few["notes"][0]
 
     labelled(studio, tasks[5:LABELLED], kinds[5:LABELLED])
-    made, told = advise(studio, tmp_path, project)
-    assert made["labels"] == LABELLED
-    assert " learns " in told
-    assert "forest" in made["families"]
-    assert len(made["families"]["forest"]["points"]) >= 4
+    draws = [0]
+    for _ in range(5):  # a busy machine measures little at a time, and goes on from there
+        made, told = advise(studio, tmp_path, project)
+        assert made["labels"] == LABELLED
+        points = made["families"].get("forest", {"points": []})["points"]
+        draws.append(sum(one["draws"] for one in points))
+        if made["plan"] is not None:
+            break
+        assert " learns " in told
+    assert len(points) >= 4
+    assert draws == sorted(draws)
     assert made["plan"]["best"] is not None
-
-    again, told = advise(studio, tmp_path, project)
-    assert again["families"].keys() >= made["families"].keys()
-    before = made["families"]["forest"]["points"]
-    after = again["families"]["forest"]["points"]
-    assert sum(one["draws"] for one in after) >= sum(one["draws"] for one in before)
