@@ -3,7 +3,7 @@
 Learning curves of thirteen scikit-learn data sets and six learners are measured here and now:
 accuracy on test data over the number of labels, 8 to 720 in steps of 1.4, the mean of four draws.
 From every prefix of four or more sizes the score at four times its last size is forecast, and
-compared with what six other draws measured there; once with all that is tested, 45 to 800 a draw,
+compared with what six other draws measured there; once with all that is tested, 45 to 780 a draw,
 and once as in a small project, with 25. Baselines: the last value, and a power law with a
 floor (three parameters) by least squares.
 
