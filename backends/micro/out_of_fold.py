@@ -1,7 +1,7 @@
 """What models that never saw a label find in its picture: every label judged by a stranger.
 
 Each of a few folds of a scope's labelled pictures is held out in turn from a training of all the
-others. What was found is kept beside the models until a label changes.
+others. What was found is kept beside the models until a label changes, or more time is given.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class _Scope:
         self._tell("reads labels", 0.0)
         lesson = gather(self._tools, self._course, self._scope)
         problems = dict(lesson.problems)
-        found = _read(self._kept, lesson.data)
+        found = _read(self._kept, lesson.data, self._course.budget_s)
         if found is None:
             with self._tools.registry.workspace() as folder:
                 found = self._found(lesson, lesson.pictures(folder), folder, problems)
@@ -159,7 +159,7 @@ class _Scope:
                 else:
                     found[names[n]] = answer
         if is_whole and found:
-            _write(self._kept, lesson.data, found)
+            _write(self._kept, lesson.data, self._course.budget_s, found)
         return found
 
     def _of_fold(
@@ -222,22 +222,22 @@ def _looked(model: Any, picture: Path) -> Regions | None:
         return None
 
 
-def _write(path: Path, data: str, found: Mapping[Key, Regions]) -> None:
+def _write(path: Path, data: str, budget_s: float, found: Mapping[Key, Regions]) -> None:
     rows = [[*key, [to_json(one) for one in regions]] for key, regions in found.items()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_json(path, {"data": data, "found": rows})
+        write_json(path, {"data": data, "budget_s": budget_s, "found": rows})
     except OSError as error:
         raise StateError(
             "what was found cannot be kept", advice="see whether the disk is full"
         ) from error
 
 
-def _read(path: Path, data: str) -> dict[Key, Regions] | None:
-    """What is kept of exactly these labels."""
+def _read(path: Path, data: str, budget_s: float) -> dict[Key, Regions] | None:
+    """What is kept of exactly these labels, by models that learned for as long or longer."""
     with suppress(OSError, ValueError, LookupError, TypeError):
         stored = json.loads(path.read_bytes())
-        if stored["data"] == data:
+        if stored["data"] == data and stored["budget_s"] >= budget_s:
             return {
                 (row[0], row[1], row[2]): tuple(from_json(one) for one in row[3])
                 for row in stored["found"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +131,19 @@ def test_what_was_found_is_kept_until_a_label_changes(world: World) -> None:
     world.label(2)
     assert world.judge()[0].data != first[0].data
     assert len(world.requests) > trained
+
+
+def test_who_gives_more_time_gets_better_models(world: World) -> None:
+    for number, place in enumerate(PLACES[:2], 1):
+        world.label(number, place)
+    world.judge()
+    trained, settings = len(world.requests), world.tools.settings
+    less = settings.model_copy(update={"review_budget_s": settings.review_budget_s / 2})
+    more = settings.model_copy(update={"review_budget_s": settings.review_budget_s * 2})
+    for given, trainings in ((less, trained), (more, 2 * trained)):
+        world.tools = replace(world.tools, settings=given)
+        world.judge()
+        assert len(world.requests) == trainings
 
 
 def test_a_damaged_file_of_what_was_found_is_made_again(world: World) -> None:
