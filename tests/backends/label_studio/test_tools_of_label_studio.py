@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from backends.label_studio.data_manager import item
 from backends.label_studio.suggestions import drop_predictions, put_predictions
 from backends.label_studio.tabs import drop_tab, put_tab, tab_address
 from backends.label_studio.task_fields import drop_fields, put_fields
-from backends.label_studio.tasks import read_project
+from backends.label_studio.tasks import read_project, read_tasks
 from micro_models.regions import Box, Region
 from tests.label_studio_server import LabelStudioServer
 
@@ -69,6 +71,30 @@ def studio(label_studio: LabelStudioServer, studios: MakeStudios) -> Studio:
     return Studio(label_studio, client)
 
 
+@pytest.fixture
+def bucket() -> Iterator[str]:
+    """The address of an S3 server that has everything."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
 def test_fields_are_merged_into_data_sorted_by_and_taken_out_again(studio: Studio) -> None:
     gone, values = 987_654, {"labelpilot_review": 97.5, "labelpilot_kind": "low IoU"}
     wanted = {studio.tasks[1]: values, studio.tasks[3]: {"labelpilot_review": 12}, gone: values}
@@ -89,6 +115,29 @@ def test_fields_are_merged_into_data_sorted_by_and_taken_out_again(studio: Studi
     assert drop_fields(studio.client, studio.id, names, go_on=go_on) == 2
     assert studio.data(1) == {"image": "http://x/1.jpg", "clip": 1}
     assert drop_fields(studio.client, studio.id, names, go_on=go_on) == 0
+
+
+def test_addresses_of_cloud_storage_stay_what_they_are(studio: Studio, bucket: str) -> None:
+    body = {
+        "project": studio.id,
+        "bucket": "pictures",
+        "aws_access_key_id": "a-key",
+        "aws_secret_access_key": "a-secret",
+        "region_name": "us-east-1",
+        "s3_endpoint": bucket,
+        "use_blob_urls": True,
+    }
+    studio.server.api("POST", "/api/storages/s3", json=body)
+    data = {"image": "s3://pictures/1.jpg"}
+    task = studio.server.add_task(studio.id, data)
+    told = studio.server.api("GET", f"/api/tasks/{task}/")["data"]
+    assert told != data, "Label Studio signs or resolves what it is asked for alone"
+    put_fields(studio.client, studio.id, {task: {"labelpilot_review": 5}}, go_on=go_on)
+    (found,) = read_tasks(studio.client, studio.id, [task])
+    assert found.data == {**data, "labelpilot_review": 5}
+    drop_fields(studio.client, studio.id, ["labelpilot_review"], go_on=go_on)
+    (found,) = read_tasks(studio.client, studio.id, [task])
+    assert found.data == data
 
 
 def test_a_field_of_somebody_else_is_never_written(studio: Studio) -> None:
