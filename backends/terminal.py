@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -10,10 +11,14 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from backends.errors import LabelpilotError
 from backends.settings import Settings
+
+# What is being done, and which part of all is: 0..1.
+Tell = Callable[[str, float], None]
 
 console = Console()
 errors = Console(stderr=True)
@@ -36,6 +41,25 @@ def print_table(table: Table) -> None:
     """Print a table to fit the screen; where there is none, in full."""
     where = console if console.is_terminal else Console(file=console.file, width=_NO_LIMIT)
     where.print(table)
+
+
+@contextmanager
+def progress() -> Iterator[Tell]:
+    """A bar on a terminal, else a line for each stage, whatever it counts; to standard error."""
+    columns = TextColumn("{task.description}", markup=False), BarColumn()
+    last = ""
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def tell(text: str, part: float) -> None:
+            nonlocal last
+            bar.update(task, description=text, completed=part)
+            stage = re.sub(r"\d+", "", text)  # of a hundred pictures not a hundred lines
+            if not errors.is_terminal and stage != last:
+                last = stage
+                errors.print(text, markup=False, highlight=False)
+
+        yield tell
 
 
 @contextmanager

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from backends.terminal import (
     ProjectOption,
     console,
-    errors,
     load_settings,
     mistakes_explained,
     print_table,
+    progress,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from backends.advise.advising import Wanted
     from backends.advise.nouns import Advice
     from backends.serving.services import Services
@@ -103,23 +99,5 @@ def _advised(services: Services, project_id: int, wanted: Wanted) -> Advice:
     from backends.advise.advising import advise as advised
     from backends.advise.store import AdviseStore
 
-    with closing(AdviseStore(services.settings)) as store, _progress() as tell:
+    with closing(AdviseStore(services.settings)) as store, progress() as tell:
         return advised(services.micro.tools, services.studios, store, project_id, wanted, tell=tell)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    """A bar on a terminal, else a line for each stage; both to standard error."""
-    columns = TextColumn("{task.description}", markup=False), BarColumn()
-    last = ""
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("", total=1.0)
-
-        def tell(text: str, part: float) -> None:
-            nonlocal last
-            bar.update(task, description=text, completed=part)
-            if not errors.is_terminal and text != last:
-                last = text
-                errors.print(text, markup=False, highlight=False)
-
-        yield tell

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from backends.terminal import (
     ProjectOption,
     console,
-    errors,
     load_settings,
     mistakes_explained,
     print_table,
+    progress,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
     from backends.autoaccept.tool import Outcome
     from backends.serving.services import Services
 
-Tell = Callable[[str, float], None]
 _SUSPENDED = 1
 
 
@@ -138,7 +136,7 @@ def _desk(
             advice="models of videos are of one video each: there is nothing to accept beside it",
         )
     prelabeller = services.copilot.prelabeller(project)
-    with _progress() as tell, alone(store, project.key) as go_on:
+    with progress() as tell, alone(store, project.key) as go_on:
         tell("gets the model ready", 0.0)
         yield Desk(
             client=client,
@@ -318,21 +316,3 @@ def _entry_json(one: Entry) -> dict[str, object]:
         "certificate": one.certificate,
         "fate": str(one.fate),
     }
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """A bar on the screen; where there is none a line for each thing that is done."""
-    columns = TextColumn("{task.description}", markup=False), BarColumn()
-    last = ""
-    with Progress(*columns, console=errors, transient=True) as progress:
-        bar = progress.add_task("", total=1.0)
-
-        def tell(text: str, part: float) -> None:
-            nonlocal last
-            progress.update(bar, description=text, completed=part)
-            if not errors.is_terminal and text != last:
-                last = text
-                errors.print(text, markup=False, highlight=False)
-
-        yield tell

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from backends.terminal import (
     ProjectOption,
+    Tell,
     console,
-    errors,
     load_settings,
     mistakes_explained,
     print_table,
+    progress,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from backends.serving.services import Services
     from micro_models.regions import Region
 
-Tell = Callable[[str, float], None]
 _PROBLEMS_TOLD = 5
 _WORST_KEPT = 20
 
@@ -107,7 +106,7 @@ def _consensus(
     from backends.label_studio.tasks import read_project
 
     client = services.studios.sdk()
-    with _progress() as tell:
+    with progress() as tell:
         tell("reads the project", 0.0)
         project, _ = read_project(client, project_id)
         overlaps, problems = overlapping(
@@ -318,21 +317,3 @@ def _store(services: Services) -> ConsensusStore:
     from backends.consensus.store import ConsensusStore
 
     return ConsensusStore(services.settings)
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """A bar on the screen; where there is none a line for each thing that is done."""
-    columns: tuple[Any, ...] = (TextColumn("{task.description}", markup=False), BarColumn())
-    last = ""
-    with Progress(*columns, console=errors, transient=True) as progress:
-        bar = progress.add_task("", total=1.0)
-
-        def tell(text: str, part: float) -> None:
-            nonlocal last
-            progress.update(bar, description=text, completed=part)
-            if not errors.is_terminal and text != last:
-                last = text
-                errors.print(text, markup=False, highlight=False)
-
-        yield tell

@@ -5,28 +5,25 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from backends.terminal import (
     ProjectOption,
+    Tell,
     console,
-    errors,
     load_settings,
     mistakes_explained,
     print_table,
+    progress,
 )
 
 if TYPE_CHECKING:
     from backends.impact.nouns import Impact
     from backends.serving.services import Services
-
-Tell = Callable[[str, float], None]
 
 
 def impact(
@@ -60,7 +57,7 @@ def impact(
             if undo:
                 _undo(services, project)
                 return
-            with _progress() as tell:
+            with progress() as tell:
                 found = _measured(services, project, detect, tell)
         if as_json:
             from backends.impact.store import as_json as figures
@@ -132,21 +129,3 @@ def _tell_people(found: Impact) -> None:
         ratio = "" if one.ratio is None else f"{one.ratio:.2f} ({one.low:.2f} to {high})"
         table.add_row(str(person), str(one.blind), str(one.shown), *medians, ratio)
     print_table(table)
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """A bar on the screen; where there is none a line for each thing that is done."""
-    columns = TextColumn("{task.description}", markup=False), BarColumn()
-    last = ""
-    with Progress(*columns, console=errors, transient=True) as progress:
-        bar = progress.add_task("", total=1.0)
-
-        def tell(text: str, part: float) -> None:
-            nonlocal last
-            progress.update(bar, description=text, completed=part)
-            if not errors.is_terminal and text != last:
-                last = text
-                errors.print(text, markup=False, highlight=False)
-
-        yield tell

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from backends.terminal import (
     ProjectOption,
     console,
-    errors,
     load_settings,
     mistakes_explained,
     print_table,
+    progress,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +26,6 @@ if TYPE_CHECKING:
     from backends.review.publishing import Published
     from backends.serving.services import Services
 
-Tell = Callable[[str, float], None]
 _PROBLEMS_TOLD = 5
 _JUDGING = 0.9  # of the bar
 
@@ -88,7 +85,7 @@ def _review(
     from backends.review.reviewing import made_review, open_suspicion
 
     settings = services.settings
-    with closing(_store(services)) as store, _progress() as tell:
+    with closing(_store(services)) as store, progress() as tell:
         project, scopes = judged_labels(
             services.micro.tools,
             services.studios,
@@ -252,22 +249,3 @@ def _tab(made: Review, published: Published) -> str:
     from backends.label_studio.tabs import tab_address
 
     return tab_address(made.host, int(made.project_key.split(".")[0]), published.tab)
-
-
-@contextmanager
-def _progress() -> Iterator[Tell]:
-    """A bar on the screen; where there is none a line for each thing that is done."""
-    columns = TextColumn("{task.description}", markup=False), BarColumn()
-    last = ""
-    with Progress(*columns, console=errors, transient=True) as progress:
-        bar = progress.add_task("", total=1.0)
-
-        def tell(text: str, part: float) -> None:
-            nonlocal last
-            progress.update(bar, description=text, completed=part)
-            now = re.sub(r"\d+", "", text)  # a line for each stage, not for each picture
-            if not errors.is_terminal and now != last:
-                last = now
-                errors.print(text, markup=False, highlight=False)
-
-        yield tell
