@@ -44,8 +44,9 @@ class Story(ClipProject):
     def __init__(self, studio: LabelStudioServer, frames: list[Frame]) -> None:
         super().__init__(studio, "story", frames)
         self.first = self.tasks[:LABELLED]
-        missing, low_iou, spurious = self.first[5], self.first[17], self.first[29]
+        missing, low_iou, spurious = self.first[35], self.first[17], self.first[29]
         self.planted = {"missing label": missing, "low IoU": low_iou, "spurious label": spurious}
+        self.forgotten = self.first[5]  # by the first annotator, not by the second
         for task in self.first:
             self.submit(task, self._spoiled(task))
         person = {
@@ -59,7 +60,7 @@ class Story(ClipProject):
 
     def _spoiled(self, task: int) -> list[Json]:
         drawn = self.drawn(task)
-        if task == self.planted["missing label"]:
+        if task in (self.planted["missing label"], self.forgotten):
             return []
         if task == self.planted["low IoU"]:
             value = drawn[0]["value"]
@@ -135,7 +136,7 @@ def joined(story: Story, pilot: Pilot) -> None:
     assert {one["person"] for one in told["people"]} >= {story.second}
     stored = story.of_version("consensus")
     assert sorted(stored) == story.first[:SHARED]
-    (one,) = stored[story.planted["missing label"]]
+    (one,) = stored[story.forgotten]
     assert [item["value"]["rectanglelabels"] for item in one["result"]] == [[LABEL]]
     pilot("consensus", "--undo")
 
