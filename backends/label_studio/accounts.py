@@ -18,9 +18,15 @@ OWN_EMAIL = "labelpilot@labelpilot.invalid"
 
 
 def find_own_account(client: LabelStudio) -> int | None:
-    """The user id of our account, None if it was never made. Errors: `LabelStudioError`."""
-    with told("listing users"):
-        users = client.users.list()
+    """The user id of our account, None if it was never made. Errors: `LabelStudioError`.
+
+    A token that may not list users made none either.
+    """
+    try:
+        with told("listing users"):
+            users = client.users.list()
+    except LabelStudioRefused:
+        return None
     return next((int(one.id) for one in users if one.email == OWN_EMAIL), None)
 
 

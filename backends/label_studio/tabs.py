@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from label_studio_sdk import LabelStudio
 
 from backends.errors import LabelStudioRefused
 from backends.label_studio.client import told
+from backends.label_studio.task_fields import PREFIX
 
 Json = dict[str, Any]
 
@@ -22,9 +24,10 @@ def put_tab(
     ordering: Sequence[str] = (),
     any_fits: bool = False,
 ) -> int:
-    """Make the tab of this title, or bring it up to date; its id.
+    """Make our tab of this title, or bring it up to date; its id.
 
-    It shows the tasks that fit all `items` (see `data_manager.item`), or with `any_fits` one of
+    Ours are known by a field of ours in their filters or order, so that one has to be there; a
+    person's tab of the same title stays as it is. It shows the tasks that fit all `items` (see `data_manager.item`), or with `any_fits` one of
     them, in the order of columns such as "-tasks:data.labelpilot_review". Errors:
     `LabelStudioError`.
     """
@@ -46,7 +49,7 @@ def put_tab(
 
 
 def drop_tab(client: LabelStudio, project_id: int, title: str) -> bool:
-    """Take the tab of this title away; whether there was one. Errors: `LabelStudioError`."""
+    """Take our tab of this title away; whether there was one. Errors: `LabelStudioError`."""
     found = _tabs(client, project_id, title)
     _drop(client, found)
     return bool(found)
@@ -58,14 +61,23 @@ def tab_address(host: str, project_id: int, view_id: int) -> str:
 
 
 def _tabs(client: LabelStudio, project_id: int, title: str) -> list[int]:
-    """Ids of the tabs of a title, the oldest first; two at once may have made two."""
+    """Ids of our tabs of a title, the oldest first; two at once may have made two."""
     with told("listing tabs"):
         found: Sequence[Any] = client.views.list(project=project_id)
-    return sorted(int(one.id) for one in found if _title(one.data) == title)
+    ours = (one.id for one in found if _is_ours(_plain(one.data), title))
+    return sorted(map(int, ours))
 
 
-def _title(data: Any) -> str | None:
-    return data.get("title") if isinstance(data, dict) else getattr(data, "title", None)
+def _is_ours(data: Json, title: str) -> bool:
+    items = (data.get("filters") or {}).get("items") or []
+    columns = [str(one.get("filter")) for one in items] + list(map(str, data.get("ordering") or []))
+    return data.get("title") == title and any(f":data.{PREFIX}" in one for one in columns)
+
+
+def _plain(data: Any) -> Json:
+    """What the SDK brings: its own type, or what Label Studio sent."""
+    plain: Json = data if isinstance(data, dict) else json.loads(data.json()) if data else {}
+    return plain
 
 
 def _drop(client: LabelStudio, ids: Sequence[int]) -> None:

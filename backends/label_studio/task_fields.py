@@ -10,7 +10,7 @@ from typing import Any
 
 from label_studio_sdk import LabelStudio
 
-from backends.errors import LabelStudioRefused
+from backends.errors import LabelStudioGone
 from backends.label_studio.client import told
 from backends.label_studio.data_manager import item, later, page, tasks_of
 from backends.label_studio.tasks import read_tasks
@@ -103,6 +103,6 @@ def _merged(client: LabelStudio, project_id: int, task_id: int, fields: Mapping[
         if after != before:
             with told(f"changing task {task_id}"):
                 client.tasks.update(str(task_id), data=after)
-    except LabelStudioRefused:
+    except LabelStudioGone:
         return False
     return True

@@ -173,7 +173,7 @@ def progress_to_json(progress: Progress) -> dict[str, Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """A file that is whole or not there."""
-    part = path.with_name(f"{path.name}.part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     with part.open("w", encoding="utf-8") as file:
         json.dump(value, file, allow_nan=False)
         file.flush()

@@ -148,18 +148,21 @@ def test_a_field_of_somebody_else_is_never_written(studio: Studio) -> None:
 
 
 def test_a_tab_is_brought_up_to_date_and_dropped(studio: Studio) -> None:
+    by_hand = {"project": studio.id, "data": {"title": "Überlappung", "ordering": ["tasks:id"]}}
+    theirs = studio.server.api("POST", "/api/dm/views/", json=by_hand)
+
     def put(least: float) -> int:
         items = [item("id", "greater", "Number", least)]
-        return put_tab(studio.client, studio.id, "Überlappung", items=items)
+        ordering = ["-tasks:data.labelpilot_agreement"]
+        return put_tab(studio.client, studio.id, "Überlappung", items=items, ordering=ordering)
 
     first = put(0)
-    assert put(studio.tasks[2]) == first
+    assert put(studio.tasks[2]) == first != theirs["id"]
     shown = studio.server.api("GET", f"/api/tasks?view={first}&fields=task_only")["tasks"]
     assert [task["id"] for task in shown] == [studio.tasks[3]]
-    put_tab(studio.client, studio.id, "another", items=[])
     assert [drop_tab(studio.client, studio.id, "Überlappung") for _ in range(2)] == [True, False]
     (left,) = studio.server.api("GET", f"/api/dm/views/?project={studio.id}")
-    assert left["data"]["title"] == "another"
+    assert left == theirs
 
 
 @pytest.mark.parametrize("host", ["http://x:8080", "http://x:8080/"])
