@@ -27,9 +27,9 @@ def put_tab(
     """Make our tab of this title, or bring it up to date; its id.
 
     Ours are known by a field of ours in their filters or order, so that one has to be there; a
-    person's tab of the same title stays as it is. It shows the tasks that fit all `items` (see `data_manager.item`), or with `any_fits` one of
-    them, in the order of columns such as "-tasks:data.labelpilot_review". Errors:
-    `LabelStudioError`.
+    person's tab of the same title stays as it is. It shows the tasks that fit all `items` (see
+    `data_manager.item`), or with `any_fits` one of them, in the order of columns such as
+    "-tasks:data.labelpilot_review". Errors: `LabelStudioError`.
     """
     data: Json = {
         "title": title,
