@@ -45,8 +45,9 @@ def impact(
     comes in one of twenty comparisons, however many measures there are. Intervals are of 95%, and
     a power calculation says how many more blind tasks an answer needs.
 
-    Only the first annotation of each person and task counts. Nothing in Label Studio is changed,
-    and nobody is told which tasks are blind.
+    Only the first annotation of each person and task counts, and only from before autoaccept
+    accepted tasks: of those that are not blind it leaves the harder ones to people. Nothing in
+    Label Studio is changed, and nobody is told which tasks are blind.
     """
     from backends.serving.services import check_state, make_services
 
@@ -75,7 +76,13 @@ def _measured(services: Services, project_id: int, worth: float, tell: Tell) -> 
 
     client, share = services.studios.sdk(), services.settings.blind_share
     known, _ = read_project(client, project_id)
-    lots = Lots(share, services.blindfold.audits(known.key), services.jobs.unshown(known.key))
+    certificates = services.tools.autoaccept.certificates(known.key)
+    lots = Lots(
+        share,
+        services.audits.ever(known.key),
+        services.jobs.unshown(known.key),
+        until=min((one.made_at for one in certificates), default=math.inf),
+    )
     annotations = gathered(client, known, lots, tell=lambda text, part: tell(text, 0.8 * part))
     tell("compares", 0.8)
     found = measured(

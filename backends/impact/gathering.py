@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,22 +36,31 @@ _OWN = "by labelpilot's own account"
 _AUDIT = "of tasks drawn for an audit"
 _WAS_BLIND = "of tasks that were blind at another share"
 _CLIP = "of videos, which are never blind"
+_ACCEPTED = "from after tasks were accepted without people, which leaves harder ones to them"
 
 
 @dataclass(frozen=True)
 class Lots:
-    """Who is blind: by lot, and by audits, which are drawn otherwise; what was withheld."""
+    """Who is blind: by lot. `unshown`: what was withheld.
+
+    `audits`: all that were ever drawn for one, or as a spot check, and so were blind otherwise.
+    `until`: when tasks were first accepted without people, in seconds since 1970. From then on the
+    lot does not tell any more which tasks people see: of those that are not blind the easy ones
+    are gone.
+    """
 
     share: float
     audits: Collection[int]
     unshown: Mapping[int, Unshown]
+    until: float = math.inf
 
 
 def gathered(client: LabelStudio, project: Project, lots: Lots, *, tell: Tell) -> Gathered:
     """Each person's first annotation of each labelled task; of very many tasks a sample.
 
     All blind tasks are among them. Left out are skipped annotations, those without a time, those
-    by our own account, and tasks whose part in the lot is not clear. Errors: `LabelStudioError`.
+    by our own account, what came once tasks were accepted without people, and tasks whose part in
+    the lot is not clear. Errors: `LabelStudioError`.
     """
     tell("lists labelled tasks", 0.0)
     ids = sorted(changed_labels(client, project.id))
@@ -97,9 +107,11 @@ def _of_task(
     blind = blind or (was_blind and lots.share == 0)
     if was_blind and not blind:
         return [], reasons + Counter({_WAS_BLIND: len(first)})
+    early = [one for one in first if _seconds(one.get("created_at")) < lots.until]
+    reasons[_ACCEPTED] += len(first) - len(early)
     ours = [one for one in predictions_of(task) if is_ours(one.get("model_version") or "")]
     served = []
-    for one in first:
+    for one in early:
         before = [p for p in ours if _seconds(p.get("created_at")) <= _seconds(one["created_at"])]
         result = _said(number, one, before, lots, blind=blind)
         size_px = _size(one.get("result"), result)
@@ -116,7 +128,7 @@ def _of_task(
                 found=None if result is None else _regions(result, project, size_px),
             )
         )
-    return served, reasons
+    return served, +reasons
 
 
 def _firsts(annotations: Sequence[Json], account: int | None) -> tuple[list[Json], Counter[str]]:

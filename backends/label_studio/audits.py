@@ -30,6 +30,13 @@ _AUDITS = sa.Table(
     sa.Column("drawn_at", sa.Float, nullable=False),
     sa.Column("spent_on", sa.String(64), nullable=False),
 )
+# All that were ever drawn: people may have labelled them while they were withheld.
+_EVER = sa.Table(
+    "audits_ever",
+    _METADATA,
+    sa.Column("project_key", sa.String(64), primary_key=True),
+    sa.Column("task_id", sa.Integer, primary_key=True),
+)
 # Annotations of ours that a certificate in force vouches for.
 _CERTIFIED = sa.Table(
     "certified_annotations",
@@ -100,9 +107,24 @@ class AuditBook:
             for row in rows
         ]
 
+    def ever(self, project_key: str) -> frozenset[int]:
+        """Tasks that were drawn once, whether or not they are withheld still."""
+        queries = [
+            sa.select(table.c.task_id).where(table.c.project_key == project_key)
+            for table in (_EVER, _AUDITS)
+        ]
+        with _told(), self._engine.connect() as connection:
+            return frozenset(n for query in queries for n in connection.execute(query).scalars())
+
+    def last_place(self, project_key: str) -> int:
+        """The highest place of a drawn task, 0 without any."""
+        query = sa.select(sa.func.max(_AUDITS.c.place)).where(_AUDITS.c.project_key == project_key)
+        with _told(), self._engine.connect() as connection:
+            return int(connection.execute(query).scalar() or 0)
+
     def draw(self, project_key: str, drawn: Sequence[Drawn]) -> None:
         """Withhold these tasks from now on; those that are drawn already stay as they are."""
-        known = {one.task_id for one in self.drawn(project_key)}
+        known = self._known_among(project_key, [one.task_id for one in drawn])
         rows = [
             {
                 "project_key": project_key,
@@ -115,9 +137,18 @@ class AuditBook:
             for one in drawn
             if one.task_id not in known
         ]
-        if rows:
-            with self._changing(project_key) as connection:
-                connection.execute(sa.insert(_AUDITS), rows)
+        if not rows:
+            return
+        once = self.ever(project_key)
+        new = [
+            {"project_key": project_key, "task_id": row["task_id"]}
+            for row in rows
+            if row["task_id"] not in once
+        ]
+        with self._changing(project_key) as connection:
+            connection.execute(sa.insert(_AUDITS), rows)
+            if new:
+                connection.execute(sa.insert(_EVER), new)
 
     def spend(self, project_key: str, ids: Collection[int], certificate: str) -> None:
         """These stand for tasks that were accepted under a certificate; the first one counts."""
@@ -158,6 +189,17 @@ class AuditBook:
             connection.execute(sa.delete(_CERTIFIED).where(_CERTIFIED.c.project_key == project_key))
             if rows:
                 connection.execute(sa.insert(_CERTIFIED), rows)
+
+    def _known_among(self, project_key: str, ids: Collection[int]) -> set[int]:
+        query = sa.select(_AUDITS.c.task_id).where(_AUDITS.c.project_key == project_key)
+        with _told(), self._engine.connect() as connection:
+            return {
+                int(task_id)
+                for some in _parts(ids)
+                for task_id in connection.execute(
+                    query.where(_AUDITS.c.task_id.in_(some))
+                ).scalars()
+            }
 
     def _lately(self, project_key: str) -> tuple[Drawn, ...]:
         with self._lock:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
-import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from label_studio_sdk import LabelStudio
 
+from backends.autoaccept.nouns import Issued
+from backends.autoaccept.store import AutoacceptStore
 from backends.jobs.jobs import Jobs
 from backends.label_studio.accounts import own_account
 from backends.label_studio.blind import is_blind
@@ -111,7 +115,11 @@ def test_blind_tasks_stay_blind_and_tell_what_predictions_do(
     (shift,) = [one for one in found["shifts"] if one["name"] == "regions"]
     assert shift["p_of_all"] < 0.05
     assert shift["difference"] == pytest.approx(0.5, abs=0.15)
+    with closing(AutoacceptStore(settings)) as kept:
+        kept.issue(certificate(key))
+    submit(label_studio, old, [], lead_time=9.0, completed_by=somebody(label_studio))
     said = run(label_studio, tmp_path, "impact", f"--project={number}")
+    assert "left out: 1 from after tasks were accepted without people" in said
     assert "With predictions people are faster" in said
     assert "regions that are not there 100% were left standing" in said
     assert "more blind tasks" in said or "blind tasks are enough" in said
@@ -121,9 +129,10 @@ def annotate_all(studio: LabelStudioServer, tasks: dict[int, bool]) -> None:
     """Two people, one slower, label tasks, by whether they are blind; it takes 2.5 times as long
     where they are.
     """
-    made = {"email": f"slow{time.time_ns()}@example.com", "password": "a-password-of-hers"}
-    slow = studio.api("POST", "/api/users/", json=made | {"username": made["email"][:12]})["id"]
-    own = own_account(LabelStudio(base_url=studio.url, api_key=studio.legacy_token))
+    slow = somebody(studio)
+    with httpx.Client(timeout=30, trust_env=False) as http:
+        token = studio.legacy_token
+        own = own_account(LabelStudio(base_url=studio.url, api_key=token, httpx_client=http))
     rng, drawn = np.random.default_rng(0), [False]
     for place, task in enumerate(rng.permutation(sorted(tasks)).tolist()):
         is_slow, is_blind_task = place % 3 == 0, tasks[task]
@@ -137,6 +146,34 @@ def annotate_all(studio: LabelStudioServer, tasks: dict[int, bool]) -> None:
         if place < 3:
             submit(studio, task, [], lead_time=0.5, **who)  # a second one says nothing
     submit(studio, task, [], lead_time=0.1, completed_by=own)
+
+
+def somebody(studio: LabelStudioServer) -> int:
+    """The id of a new account."""
+    name = secrets.token_hex(6)
+    made = {"email": f"{name}@example.com", "username": name, "password": "a-password-of-hers"}
+    found: int = studio.api("POST", "/api/users/", json=made)["id"]
+    return found
+
+
+def certificate(key: str) -> Issued:
+    """One under which tasks were accepted."""
+    return Issued(
+        id="one",
+        project_key=key,
+        version=NEW,
+        max_error=0.05,
+        confidence=0.9,
+        threshold=0.9,
+        audited=60,
+        above=60,
+        errors=0,
+        upper=0.04,
+        accepted=5,
+        share=0.5,
+        why="",
+        made_at=0.0,
+    )
 
 
 BOX: Json = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -96,8 +98,9 @@ def read(
     share: float = SHARE,
     audits: Sequence[int] = (),
     unshown: dict[int, Unshown] | None = None,
+    until: float = math.inf,
 ) -> Gathered:
-    lots = Lots(share, set(audits), unshown or {})
+    lots = Lots(share, set(audits), unshown or {}, until)
     return gathered(studio, PROJECT, lots, tell=lambda text, part: None)  # type: ignore[arg-type]
 
 
@@ -165,6 +168,16 @@ def test_tasks_whose_part_is_not_clear_are_left_out() -> None:
         gathering._WAS_BLIND: 1,
         gathering._CLIP: 1,
     }
+
+
+def test_once_tasks_are_accepted_without_people_the_lot_tells_nothing() -> None:
+    both = [annotation(1, 30), annotation(2, 40, by=2)]
+    some = {n: {"annotations": both} for n in (BLIND[0], SHOWN[0])}
+    found = read(Studio(some), until=datetime.fromisoformat(at(35)).timestamp())
+    assert [(one.task_id, one.annotator) for one in found.served] == [
+        (n, 1) for n in sorted((BLIND[0], SHOWN[0]))
+    ]
+    assert dict(found.left_out) == {gathering._ACCEPTED: 2}
 
 
 def test_where_blindness_was_switched_off_the_tasks_that_were_blind_still_tell() -> None:
