@@ -81,10 +81,11 @@ def _sentences(figures: Figures) -> Iterator[str]:
     elif len(figures["families"]) > 1:
         yield "The two families do not cross within reach: the better one stays it."
     if (noise := figures["noise"]) is not None and noise["suspects"]:
+        capped = f": no model can be measured above about {noise['ceiling']:.2f} by them"
+        is_reached = made is not None and made["best"] == "nothing"
         yield (
             f"{noise['suspects']} of {noise['labels']} labels seem wrong ({noise['low']:.1%} to "
-            f"{noise['high']:.1%}): no model can be measured above about {noise['ceiling']:.2f} by "
-            "them. `labelpilot review` shows which."
+            f"{noise['high']:.1%}){'' if is_reached else capped}. `labelpilot review` shows which."
         )
     if made is not None:
         each = " and ".join(f"{s:g} s ({name})" for name, s in figures["training_s"].items())

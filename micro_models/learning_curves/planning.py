@@ -128,7 +128,8 @@ def plan(
 
     Labelling goes on until the family that needs the fewest is there. Another model costs its
     engineering, and is an option only in so far as a person believes that it reaches the target.
-    Where labels are so wrong that the target is above what could be measured, they come first.
+    Where labels are so wrong that the target is above what could be measured, and it is not reached
+    all the same, they come first.
 
     >>> from micro_models.learning_curves import Point, fit_curve
     >>> rising = fit_curve([Point(n, 1 - 1.2 * n**-0.5, 0.005) for n in (8, 16, 32, 64, 128)])
@@ -183,13 +184,13 @@ def _fixing(noise: Noise, prices: Prices) -> Option:
 def _best(
     label: Option, engineer: Option, target: float, capped_by: Noise | None
 ) -> tuple[Way | None, str]:
+    if label.labels[1] == 0:
+        return Way.NOTHING, "the labels at hand should do"
     if capped_by is not None:
         return Way.FIX, (
             f"{capped_by.suspects} of {capped_by.labels} labels seem wrong: measured by such "
             f"labels even a perfect model reaches about {capped_by.ceiling:.2f}"
         )
-    if label.labels[1] == 0:
-        return Way.NOTHING, "the labels at hand should do"
     likely, dear = label.cost[1], engineer.cost[1]
     if likely is None or dear is None:
         return (

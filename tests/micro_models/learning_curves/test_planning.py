@@ -119,6 +119,13 @@ def test_wrong_labels_come_first_where_they_cap_the_target() -> None:
     assert clean.best is Way.LABEL
 
 
+def test_wrong_labels_may_stay_where_the_target_is_reached() -> None:
+    noise = noise_of(100, 400)
+    made = plan({"a": RISING}, target=0.80, now=128, prices=CHEAP, noise=noise)
+    assert 1 - noise.low < 0.80
+    assert (made.best, made.why) == (Way.NOTHING, "the labels at hand should do")
+
+
 def test_noise_has_an_interval() -> None:
     some, none = noise_of(10, 100), noise_of(0, 50)
     assert some.low < 0.1 < some.high
