@@ -53,6 +53,16 @@ def make_tables(engine: sa.Engine, metadata: sa.MetaData) -> None:
                 _add_column(engine, column)
 
 
+def tables_of_projects(connection: sa.Connection) -> list[sa.TableClause]:
+    """Each table that there is with a column `project_key`, whoever made it, by name."""
+    there = sa.inspect(connection)
+    return [
+        sa.table(name, sa.column("project_key"))
+        for name in sorted(there.get_table_names())
+        if any(column["name"] == "project_key" for column in there.get_columns(name))
+    ]
+
+
 def _create(engine: sa.Engine, metadata: sa.MetaData) -> None:
     for _ in metadata.tables:
         try:

@@ -124,7 +124,8 @@ class AuditBook:
 
     def draw(self, project_key: str, drawn: Sequence[Drawn]) -> None:
         """Withhold these tasks from now on; those that are drawn already stay as they are."""
-        known = self._known_among(project_key, [one.task_id for one in drawn])
+        ids = [one.task_id for one in drawn]
+        known, once = (self._among(table, project_key, ids) for table in (_AUDITS, _EVER))
         rows = [
             {
                 "project_key": project_key,
@@ -139,7 +140,6 @@ class AuditBook:
         ]
         if not rows:
             return
-        once = self.ever(project_key)
         new = [
             {"project_key": project_key, "task_id": row["task_id"]}
             for row in rows
@@ -190,15 +190,14 @@ class AuditBook:
             if rows:
                 connection.execute(sa.insert(_CERTIFIED), rows)
 
-    def _known_among(self, project_key: str, ids: Collection[int]) -> set[int]:
-        query = sa.select(_AUDITS.c.task_id).where(_AUDITS.c.project_key == project_key)
+    def _among(self, table: sa.Table, project_key: str, ids: Collection[int]) -> set[int]:
+        """Those of `ids` that the table has."""
+        query = sa.select(table.c.task_id).where(table.c.project_key == project_key)
         with _told(), self._engine.connect() as connection:
             return {
                 int(task_id)
                 for some in _parts(ids)
-                for task_id in connection.execute(
-                    query.where(_AUDITS.c.task_id.in_(some))
-                ).scalars()
+                for task_id in connection.execute(query.where(table.c.task_id.in_(some))).scalars()
             }
 
     def _lately(self, project_key: str) -> tuple[Drawn, ...]:

@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from backends.database import tables_of_projects
 from backends.jobs.changes import AT_ONCE, clock, insert
+from backends.jobs.tables import JOBS, TASKS
 from backends.micro.nouns import Acceptance, LabelledTask, Shown, Standing, Step
 from backends.micro.tables import (
     CURRENT,
     LABELLED,
-    METADATA,
     SHOWN,
     STANDINGS,
     labelled_task,
@@ -241,10 +242,16 @@ class MicroStore(VersionStore):
         return unpack_captions(content) if content else []
 
     def forget(self, key: str) -> None:
-        """Forget all about a project that is gone, its models too."""
+        """Forget all about a project that is gone: its models, and what any tool keeps of it.
+
+        Jobs stay: it may be one of them that found the project gone. Old ones are deleted anyway.
+        """
+        with self._reading() as connection:
+            found = tables_of_projects(connection)
         with self._changing() as connection:
-            for table in METADATA.sorted_tables:
-                connection.execute(sa.delete(table).where(table.c.project_key == key))
+            for table in found:
+                if table.name not in (JOBS.name, TASKS.name):
+                    connection.execute(sa.delete(table).where(table.c.project_key == key))
 
     def _standings(self, where: sa.ColumnElement[bool]) -> list[Standing]:
         query = sa.select(STANDINGS).where(where).order_by(STANDINGS.c.project_key)

@@ -11,11 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
+from backends.database import open_database
 from backends.errors import StateError
+from backends.jobs.store import JobStore
+from backends.label_studio.audits import AuditBook
 from backends.micro import version_store
 from backends.micro.nouns import Acceptance, LabelledTask, ModelVersion, Shown, Step
 from backends.micro.store import MicroStore
+from backends.serving.project_page import ToolStores
 from backends.settings import Settings
 from micro_models.regions import Box, Mask, Region
 from tests.postgres import PostgresServer, programs
@@ -37,11 +42,16 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     url = None
     if request.param == "postgres":
         url = request.getfixturevalue("postgres").add_database()
-    return lambda: MicroStore(Settings(_env_file=None, data_dir=tmp_path, database_url=url))
+    return Settings(_env_file=None, data_dir=tmp_path, database_url=url)
+
+
+@pytest.fixture
+def make(settings: Settings) -> Make:
+    return lambda: MicroStore(settings)
 
 
 @pytest.fixture
@@ -281,6 +291,37 @@ def test_a_project_that_is_gone_is_forgotten(store: MicroStore) -> None:
     assert store.current(KEY) == {}
     assert store.unannounced() == ["8.1"]
     assert len(store.labelled("8.1")) == len(store.versions("8.1")) == 1
+
+
+def test_what_tools_keep_of_a_project_that_is_gone_is_forgotten(
+    store: MicroStore, settings: Settings
+) -> None:
+    with closing(ToolStores.of(settings)), closing(AuditBook(settings)):
+        JobStore(settings).engine.dispose()
+    engine = open_database(settings)
+    there = sa.MetaData()
+    there.reflect(engine)
+    tables = [one for one in there.tables.values() if "project_key" in one.columns]
+    with engine.begin() as connection:
+        for table in tables:
+            for number, key in enumerate((KEY, "8.1")):
+                values = {column.name: _some(column, number) for column in table.columns}
+                connection.execute(sa.insert(table).values(values | {"project_key": key}))
+    store.forget(KEY)
+    with engine.connect() as connection:
+        left = {
+            table.name: list(connection.execute(sa.select(table.c.project_key)).scalars())
+            for table in tables
+        }
+    engine.dispose()
+    assert {"audits", "job_unshown", "impacts", "reviews", "autoaccept_log"} < left.keys()
+    assert {name for name, keys in left.items() if keys != ["8.1"]} == {"jobs", "job_tasks"}
+
+
+def _some(column: sa.Column[Any], number: int) -> Any:
+    """A value that the column takes, another one for each number."""
+    kind = column.type.python_type
+    return b"x" if kind is bytes else kind(number)
 
 
 def test_a_database_that_is_away_is_told_without_its_password(tmp_path: Path) -> None:
