@@ -106,13 +106,14 @@ def _order(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The labels that are not held out, by lot, one of each kind first; and those held out."""
     rng = np.random.default_rng([draw, len(examples)])
-    rest = [int(n) for n in rng.permutation(len(examples)) if int(n) not in set(part)]
+    away = set(part)
+    rest = [n for n in rng.permutation(len(examples)).tolist() if n not in away]
     first: dict[str, int] = {}
     for n in rest:
         for label in examples[n].labels:
             first.setdefault(label, n)
-    front = list(dict.fromkeys(first.values()))
-    return (*front, *(n for n in rest if n not in set(front))), tuple(part)
+    front = dict.fromkeys(first.values())
+    return (*front, *(n for n in rest if n not in front)), tuple(part)
 
 
 def _spent(sizes_: int, families: int, budget_s: float) -> tuple[int, float]:
