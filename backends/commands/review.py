@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -82,7 +83,7 @@ def _review(
     from backends.micro.out_of_fold import judged_labels
     from backends.review.judging import found
     from backends.review.publishing import publish
-    from backends.review.reviewing import made_review, open_suspicion
+    from backends.review.reviewing import made_review, open_suspicion, without_audits
 
     settings = services.settings
     with closing(_store(services)) as store, progress() as tell:
@@ -93,7 +94,9 @@ def _review(
             tell=lambda text, part: tell(text, part * _JUDGING),
         )
         tell("looks for errors", _JUDGING)
+        scopes, notes = without_audits(scopes, services.audits.blind(project.key))
         result = found(scopes, min_score=min_score)
+        result = replace(result, notes=(*result.notes, *notes))
         known = services.projects.get(project.key)
         host = (known.host if known else "") or settings.label_studio_url or ""
         made = made_review(project, scopes, result, store, host=host)
@@ -162,9 +165,9 @@ def _told(
     )
     if not scopes:
         console.print("there is nothing to review: no picture has a label that a model learns")
-    if published is not None:
+    if tab := _tab(made, published):
         console.print(
-            f"in Label Studio: tab {_tab(made, published)}; to take it back: labelpilot review "
+            f"in Label Studio: tab {tab}; to take it back: labelpilot review "
             f"--project {made.project_key.split('.')[0]} --undo",
             highlight=False,
         )
@@ -216,7 +219,7 @@ def _json(made: Review, published: Published | None) -> dict[str, Any]:
         "project": int(made.project_key.split(".")[0]),
         "version": made.version,
         "judged": made.judged,
-        "tab": _tab(made, published) if published else None,
+        "tab": _tab(made, published),
         "suspects": [_suspect_json(one, made) for one in made.suspects],
         "notes": list(made.notes),
         "problems": {str(task_id): why for task_id, why in made.problems.items()},
@@ -245,7 +248,9 @@ def _link(made: Review, task_id: int) -> str:
     return f"{made.host.rstrip('/')}/projects/{project_id}/data?task={task_id}"
 
 
-def _tab(made: Review, published: Published) -> str:
+def _tab(made: Review, published: Published | None) -> str | None:
     from backends.label_studio.tabs import tab_address
 
+    if published is None or published.tab is None:
+        return None
     return tab_address(made.host, int(made.project_key.split(".")[0]), published.tab)

@@ -73,14 +73,15 @@ def cases(
     asked = real[:MOST_ASKED]
     number = min(max(len(asked) // 4, _LEAST_KNOWN), _MOST_KNOWN) if asked else 0
     judged = [(one.scope.key, each) for one in scopes for each in one.judged]
-    mixed = [Case(one) for one in real] + known_cases(judged, asked, number=number, rng=rng)
+    planted = known_cases(judged, asked, number=number, rng=rng, doubted=real)
+    mixed = [Case(one) for one in real] + planted
     mixed.sort(key=lambda case: -case.suspect.score)
     return tuple(replace(one, verdict=verdicts.get(one.suspect.id)) for one in mixed)
 
 
-def suspect_id(task_id: int, kind: ErrorKind, region: Region, *, salt: str = "") -> str:
+def suspect_id(task_id: int, kind: ErrorKind, region: Region) -> str:
     """16 hex digits, the same as long as the label in question is the same, whatever its score."""
-    about = [salt, task_id, str(kind), {**to_json(region), "score": None}]
+    about = [task_id, str(kind), {**to_json(region), "score": None}]
     return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
 
 

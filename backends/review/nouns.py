@@ -46,14 +46,25 @@ class Suspect:
     @property
     def headline(self) -> str:
         """For people: "Missing label: Pedestrian 99.9%", "Low IoU: 88.5%"."""
-        percent = f"{self.score * 100:.1f}%"
-        match self.kind:
-            case ErrorKind.LOW_IOU:
-                return f"Low IoU: {percent}"
-            case ErrorKind.WRONG_LABEL if self.given and self.suggested:
-                return f"Wrong label: {self.given.label}, not {self.suggested.label}? {percent}"
-            case _:
-                return f"{str(self.kind).capitalize()}: {self.region.label} {percent}"
+        labels = [None if one is None else one.label for one in (self.given, self.suggested)]
+        return headline(self.kind, self.score, *labels)
+
+
+def headline(kind: ErrorKind, score: float, given: str | None, suggested: str | None) -> str:
+    """For people, from the labels of what is given and suggested.
+
+    >>> headline(ErrorKind.WRONG_LABEL, 0.885, "cat", "dog")
+    'Wrong label: cat, not dog? 88.5%'
+    """
+    percent = f"{score * 100:.1f}%"
+    match kind:
+        case ErrorKind.LOW_IOU:
+            return f"Low IoU: {percent}"
+        case ErrorKind.WRONG_LABEL if given is not None and suggested is not None:
+            return f"Wrong label: {given}, not {suggested}? {percent}"
+        case _:
+            label = given if suggested is None else suggested
+            return f"{str(kind).capitalize()}: {label} {percent}"
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,35 @@ class Review:
         """The real ones that nobody has called right, the surest first."""
         real = [one for one in self.cases if one.known is None and one.verdict is not False]
         return tuple(sorted((one.suspect for one in real), key=lambda one: -one.score))
+
+
+@dataclass(frozen=True)
+class Line:
+    """A case as a list of them shows it: without its shapes, of which masks are large."""
+
+    id: str
+    task_id: int
+    kind: ErrorKind
+    headline: str
+    iou: float | None
+    verdict: bool | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The last review of a project: some of its cases, and how many there are.
+
+    `suspects` are the real ones; `unanswered` cases wait, those of `lines` among them.
+    """
+
+    version: str
+    made_at: float
+    judged: int
+    suspects: int
+    unanswered: int
+    lines: tuple[Line, ...]
+    notes: tuple[str, ...]
+    host: str
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from urllib.parse import quote
 import numpy as np
 
 from backends.review.estimating import Estimate, estimate
-from backends.review.nouns import Case, Tally
+from backends.review.nouns import Line, Summary, Tally
 from backends.review.store import ReviewStore
+from micro_models.label_errors import ErrorKind
 
 OPEN_SHOWN = 60
 ANSWERED_SHOWN = 400
@@ -51,22 +52,18 @@ class ReviewPage:
 
 def page(store: ReviewStore, project_key: str) -> ReviewPage | None:
     """None where there was no review yet, or it was undone. Errors: `StateError`."""
-    review = store.review(project_key)
+    # In one order whatever is answered: what people look at must not move.
+    review = store.summary(project_key, unanswered=OPEN_SHOWN, answered=ANSWERED_SHOWN)
     if review is None:
         return None
-    rows = [_row(case, project_key, review.host) for case in review.cases]
-    unanswered = [row for row in rows if not row.answer]
-    # In one order whatever is answered: what people look at must not move.
-    left_out = {row.id for row in unanswered[OPEN_SHOWN:]}
-    left_out |= {row.id for row in [row for row in rows if row.answer][:-ANSWERED_SHOWN]}
     return ReviewPage(
         project_id=project_key.split(".")[0],
         key=project_key,
         made_at=datetime.fromtimestamp(review.made_at, UTC),
         judged=review.judged,
-        suspects=sum(case.known is None for case in review.cases),
-        cases=[row for row in rows if row.id not in left_out],
-        more=max(0, len(unanswered) - OPEN_SHOWN),
+        suspects=review.suspects,
+        cases=[_row(line, project_key, review) for line in review.lines],
+        more=max(0, review.unanswered - OPEN_SHOWN),
         told=told(store.tally(project_key)),
         notes=list(review.notes[:NOTES_SHOWN]),
     )
@@ -108,17 +105,21 @@ def _mistakes(found: Estimate, tally: Tally) -> list[str]:
     return lines
 
 
-def _row(case: Case, project_key: str, host: str) -> CaseRow:
-    one = case.suspect
-    link = f"{host.rstrip('/')}/projects/{project_key.split('.')[0]}/data?task={one.task_id}"
-    details = [f"task {one.task_id}"] + ([f"IoU {one.iou:.2f}"] if one.iou is not None else [])
+def _row(line: Line, project_key: str, review: Summary) -> CaseRow:
+    host = review.host
+    link = f"{host.rstrip('/')}/projects/{project_key.split('.')[0]}/data?task={line.task_id}"
+    details = f"task {line.task_id}"
+    if line.kind is ErrorKind.LOW_IOU and line.iou is not None:
+        details += f", IoU {line.iou:.2f}"
+    picture = f"../reviews/{quote(project_key)}/{line.id}.jpg?v={quote(review.version)}"
     return CaseRow(
-        id=one.id,
-        task_id=one.task_id,
-        headline=one.headline,
-        details=", ".join(details),
-        picture=f"../reviews/{quote(project_key)}/{one.id}.jpg",
+        id=line.id,
+        task_id=line.task_id,
+        headline=line.headline,
+        details=details,
+        # A case keeps its id when another model suggests something else, a browser its picture.
+        picture=picture,
         # What /setup told is a stranger's: a link must not run anything.
         task=link if host.startswith(("http://", "https://")) else "",
-        answer="" if case.verdict is None else "wrong" if case.verdict else "right",
+        answer="" if line.verdict is None else "wrong" if line.verdict else "right",
     )

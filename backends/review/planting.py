@@ -47,13 +47,14 @@ def known_cases(
     *,
     number: int,
     rng: np.random.Generator,
+    doubted: Sequence[Suspect] = (),
 ) -> list[Case]:
     """Up to `number` cases, half of them wrong; `judged` are pictures with the key of their scope.
 
-    Kinds and scores are drawn from those of the suspects, so that nothing tells them apart. Fewer
-    where too little is certain.
+    Kinds and scores are drawn from those of the suspects, so that nothing tells them apart. None is
+    made of a label of these or of those `doubted` besides. Fewer where too little is certain.
     """
-    sure = _sure(judged, suspects)
+    sure = _sure(judged, [*suspects, *doubted])
     if not sure or not suspects:
         return []
     labels = sorted({one.region.label for one in sure})
@@ -190,7 +191,9 @@ def _suspect(
     rng: np.random.Generator,
 ) -> Suspect:
     scores = sorted(one.score for one in suspects if one.kind is like.kind)
-    both = given is not None and suggested is not None
+    iou = None
+    if like.kind is ErrorKind.LOW_IOU and given and suggested:  # of others 1.0 would tell
+        iou = similarity(given.shape, suggested.shape)
     return Suspect(
         id=hashlib.sha256(
             json.dumps([sure.judged.task_id, _print(given), _print(suggested)]).encode()
@@ -202,7 +205,7 @@ def _suspect(
         reason="",
         given=given,
         suggested=suggested,
-        iou=similarity(given.shape, suggested.shape) if both and given and suggested else None,
+        iou=iou,
     )
 
 

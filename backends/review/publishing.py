@@ -29,12 +29,12 @@ _DIGITS = 10
 
 @dataclass(frozen=True)
 class Published:
-    """What Label Studio has now: ids of tasks that are marked, the tab; why some have no
-    suggestion, by task id.
+    """What Label Studio has now: ids of tasks that are marked, the tab, if any is; why some have
+    no suggestion, by task id.
     """
 
     tasks: frozenset[int]
-    tab: int
+    tab: int | None
     failed: Mapping[int, str] = field(default_factory=dict)
 
 
@@ -82,8 +82,8 @@ def publish(
 ) -> Published:
     """Write a review in place of the last one; whoever is stopped does it again without harm.
 
-    `suspicion` of a task is 0..1, n / (1 + n) for n errors to be expected; where it is not known,
-    those of its suspects. Errors: `LabelStudioError`.
+    `suspicion` of a task is 0..1, as in `Findings`; where it is not known it comes from its
+    suspects. Without any there is no tab. Errors: `LabelStudioError`.
     """
     version = version_of(suspects, project.config)
     tell("takes back what is no longer suspicious", 0.0)
@@ -108,9 +108,7 @@ def publish(
     tell("stores suggestions", 0.7)
     put = _suggest(client, project, scopes, of_tasks, version, go_on)
     tell("saves the tab", 0.98)
-    shown = [item(f"data.{FIELD}", "greater", "Number", 0)]
-    tab = put_tab(client, project.id, TAB, items=shown, ordering=[f"-tasks:data.{FIELD}"])
-    return Published(frozenset(marked), tab, put.failed)
+    return Published(frozenset(marked), _tab(client, project.id, is_empty=not marked), put.failed)
 
 
 def withdraw(client: LabelStudio, project_id: int, *, go_on: GoOn) -> Removed:
@@ -122,6 +120,14 @@ def withdraw(client: LabelStudio, project_id: int, *, go_on: GoOn) -> Removed:
     tab = drop_tab(client, project_id, TAB)
     predictions = drop_predictions(client, project_id, TOOL, go_on=go_on)
     return Removed(predictions, drop_fields(client, project_id, [FIELD], go_on=go_on), tab)
+
+
+def _tab(client: LabelStudio, project_id: int, *, is_empty: bool) -> int | None:
+    if is_empty:
+        drop_tab(client, project_id, TAB)
+        return None
+    shown = [item(f"data.{FIELD}", "greater", "Number", 0)]
+    return put_tab(client, project_id, TAB, items=shown, ordering=[f"-tasks:data.{FIELD}"])
 
 
 def _suggest(
@@ -199,6 +205,7 @@ def _pictures(scopes: Sequence[OutOfFold]) -> dict[int, _Picture]:
 
 def _percent(suspects: Sequence[Suspect], suspicion: float | None) -> float:
     """0..100, above 0: what the Data Manager sorts by."""
-    expected = sum(one.score for one in suspects)
+    # As in `Findings.suspicion`, so that a task of which less is open never rises.
+    expected = sum(one.score**2 for one in suspects)
     share = expected / (1 + expected) if suspicion is None else suspicion
     return max(round(share * 100, 1), 0.1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from backends.interface import LabelConfig, Project
@@ -34,6 +34,25 @@ def made_review(
         host=host,
     )
     return replace(review, version=version_of(review.suspects, project.config))
+
+
+def without_audits(
+    scopes: Sequence[OutOfFold], withheld: Collection[int]
+) -> tuple[list[OutOfFold], tuple[str, ...]]:
+    """What people may be asked about, and a note on what is left out.
+
+    Whoever sees what a model says of an audit corrects it towards the model, and then it proves the
+    model better than it is.
+    """
+    left = [
+        replace(one, judged=tuple(each for each in one.judged if each.task_id not in withheld))
+        for one in scopes
+    ]
+    audits = {each.task_id for one in scopes for each in one.judged} & set(withheld)
+    if not audits:
+        return left, ()
+    count = f"{len(audits)} task{'s' if len(audits) > 1 else ''} of"
+    return left, (f"{count} audits and spot checks left out: they are to stay blind",)
 
 
 def open_suspicion(found: Found, review: Review) -> dict[int, float]:

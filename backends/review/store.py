@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from backends.database import make_tables, open_database
 from backends.errors import StateError
 from backends.jobs.changes import clock, insert
-from backends.review.nouns import Case, Review, Suspect, Tally
+from backends.review.nouns import Case, Line, Review, Summary, Suspect, Tally, headline
 from backends.settings import Settings
 from micro_models.label_errors import ErrorKind
 from micro_models.region_json import from_json, to_json
@@ -113,6 +113,37 @@ class ReviewStore:
             cases=tuple(self._cases(project_key, _CASES.c.position.is_not(None))),
             notes=tuple(json.loads(found.notes)),
             problems={int(task): why for task, why in json.loads(found.problems).items()},
+            host=found.host,
+        )
+
+    def summary(self, project_key: str, *, unanswered: int, answered: int) -> Summary | None:
+        """The last review: the first so many unanswered cases and the last so many answered ones,
+        in their order.
+        """
+        now = sa.and_(_CASES.c.project_key == project_key, _CASES.c.position.is_not(None))
+        waits, done = _CASES.c.verdict.is_(None), _CASES.c.verdict.is_not(None)
+        place, rows = _CASES.c.position, sa.select(_CASES).where(now)
+        count = sa.select(sa.func.count()).select_from(_CASES).where(now)
+        with _told(), self._engine.connect() as connection:
+            found = connection.execute(
+                sa.select(_REVIEWS).where(_REVIEWS.c.project_key == project_key)
+            ).one_or_none()
+            if found is None:
+                return None
+            some = [
+                *connection.execute(rows.where(waits).order_by(place).limit(unanswered)),
+                *connection.execute(rows.where(done).order_by(place.desc()).limit(answered)),
+            ]
+            suspects = connection.scalar(count.where(_CASES.c.known.is_(None))) or 0
+            waiting = connection.scalar(count.where(waits)) or 0
+        return Summary(
+            version=found.version,
+            made_at=found.made_at,
+            judged=found.judged,
+            suspects=suspects,
+            unanswered=waiting,
+            lines=tuple(_line(row) for row in sorted(some, key=lambda row: int(row.position))),
+            notes=tuple(json.loads(found.notes)),
             host=found.host,
         )
 
@@ -244,6 +275,21 @@ def _case(row: sa.Row[Any]) -> Case:
         suspect,
         None if row.known is None else bool(row.known),
         None if row.verdict is None else bool(row.verdict),
+    )
+
+
+def _line(row: sa.Row[Any]) -> Line:
+    """Of the shapes nothing is decoded: a mask takes a byte for each pixel of its picture."""
+    stored = json.loads(row.suspect)
+    given, suggested = (one and one["label"] for one in (stored["given"], stored["suggested"]))
+    kind = ErrorKind(stored["kind"])
+    return Line(
+        id=row.id,
+        task_id=row.task_id,
+        kind=kind,
+        headline=headline(kind, stored["score"], given, suggested),
+        iou=stored["iou"],
+        verdict=None if row.verdict is None else bool(row.verdict),
     )
 
 

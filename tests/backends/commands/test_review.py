@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,7 @@ CONFIG = """<View><Image name="image" value="$image"/>
 <RectangleLabels name="box" toName="image"><Label value="Kätzchen"/></RectangleLabels></View>"""
 VIDEO = """<View><Video name="v" value="$v"/><VideoRectangle name="r" toName="v"/>
 <Labels name="l" toName="v"><Label value="a"/></Labels></View>"""
+BLIND: set[int] = set()
 HOSTILE = "[/red]кот[bold]"
 
 
@@ -90,6 +92,7 @@ def _services(settings: Settings) -> Any:
         studios=SimpleNamespace(sdk=lambda *_: None),
         micro=SimpleNamespace(tools=None),
         projects=SimpleNamespace(get=lambda key: None),
+        audits=SimpleNamespace(blind=lambda key: frozenset(BLIND)),
         close=lambda: None,
     )
 
@@ -145,6 +148,14 @@ def test_what_was_called_right_is_not_written_again(studio: Studio) -> None:
     assert [len(some) for some in studio.written] == [1, 0]
     assert 100 not in studio.suspicion
     assert "0 suspicious labels in 31 labelled tasks, 1 more were called right before" in out
+
+
+def test_audits_stay_blind(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "BLIND", {100})
+    _, out, _ = run("--min-score", "0")
+    assert "1 task of audits and spot checks left out" in out
+    assert "0 suspicious labels in 30 labelled tasks" in out
+    assert studio.written == [()]
 
 
 def test_a_dry_run_writes_nothing(studio: Studio) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from backends.micro.nouns import Scope, ScopeKind
 from backends.micro.out_of_fold import OutOfFold
-from backends.review.judging import cases, found, suspect_id
+from backends.review.judging import MOST_ASKED, cases, found, suspect_id
 from backends.review.nouns import Case
 from micro_models.label_errors import ErrorKind
 from micro_models.regions import Region, WholeImage
@@ -121,3 +121,13 @@ def test_known_cases_are_mixed_in_and_the_same_labels_give_the_same_cases(tmp_pa
     places = [n for n, one in enumerate(asked) if one.known is not None]
     assert places != list(range(places[0], places[0] + len(places)))
     assert {one.suspect.id for one in known}.isdisjoint(one.id for one in real)
+
+
+def test_none_of_many_suspects_is_planted_as_right(tmp_path: Path) -> None:
+    regions = {n: cat(10 + n % 90, 10 + n // 90) for n in range(MOST_ASKED + 20)}
+    scopes = [out_of_fold(*(judged(tmp_path, n, [one]) for n, one in regions.items()))]
+    every = [
+        replace(suspect(n, ErrorKind.SPURIOUS, 0.9 - n / 1000), given=one)
+        for n, one in regions.items()
+    ]
+    assert [one for one in cases(every, scopes, []) if one.known is not None] == []

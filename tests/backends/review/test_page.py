@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from backends.review import store as store_module
 from backends.review.nouns import Case, Review, Tally
 from backends.review.page import OPEN_SHOWN, page, told
 from backends.review.store import ReviewStore
@@ -28,7 +31,7 @@ def test_a_row_says_what_where_and_how_surely(store: ReviewStore) -> None:
     (row,) = shown.cases
     assert (row.headline, row.details, row.answer) == ("Low IoU: 88.5%", "task 31, IoU 0.50", "")
     assert row.task == "http://ls/projects/7/data?task=31"
-    assert row.picture == f"../reviews/{KEY}/{31:016x}.jpg"
+    assert row.picture == f"../reviews/{KEY}/{31:016x}.jpg?v=review-0123456789"
     assert (shown.suspects, shown.judged, shown.notes) == (1, 9, ["an alarm"])
 
 
@@ -39,6 +42,28 @@ def test_known_cases_look_like_all_others(store: ReviewStore) -> None:
     assert [row.task_id for row in shown.cases] == [1, 2, 3]
     assert "known" not in str(shown.cases)
     assert shown.suspects == 1
+
+
+@pytest.mark.parametrize("kind", [ErrorKind.WRONG_LABEL, ErrorKind.MISSING, ErrorKind.SPURIOUS])
+def test_only_what_is_about_an_iou_tells_one(store: ReviewStore, kind: ErrorKind) -> None:
+    put(store, Case(replace(suspect(1, kind), iou=1.0), known=True))
+    assert page(store, KEY).cases[0].details == "task 1"  # type: ignore[union-attr]
+
+
+def test_no_shape_is_decoded_for_a_look(
+    store: ReviewStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, *(Case(suspect(n)) for n in range(5)))
+    monkeypatch.setattr(store_module, "from_json", None)  # a mask is megabytes
+    assert len(page(store, KEY).cases) == 5  # type: ignore[union-attr]
+
+
+def test_a_browser_asks_for_the_picture_of_a_new_suggestion(store: ReviewStore) -> None:
+    seen = set()
+    for version in ("review-1", "review-2"):
+        store.put(Review(KEY, version, 5.0, 9, (Case(suspect(1)),)))
+        seen.add(page(store, KEY).cases[0].picture)  # type: ignore[union-attr]
+    assert len(seen) == 2
 
 
 @pytest.mark.parametrize("host", ["", "javascript:alert(1)//", "ftp://ls"])

@@ -68,6 +68,8 @@ def test_half_of_them_are_errors_of_the_kind_that_is_looked_for(
         if kind is ErrorKind.LOW_IOU:
             assert one.iou is not None
             assert 0.2 < one.iou < 0.8
+        else:
+            assert one.iou is None  # 1.00 would tell that it is planted
 
 
 @pytest.mark.parametrize("kind", [ErrorKind.MISSING, ErrorKind.SPURIOUS])
@@ -128,6 +130,15 @@ def test_what_is_under_suspicion_is_not_certain(tmp_path: Path) -> None:
     assert doubted.given is not None
     some = [("project", judged(tmp_path, 1, [doubted.given]))]
     assert known_cases(some, [doubted], number=4, rng=np.random.default_rng(0)) == []
+
+
+def test_what_is_doubted_but_not_asked_about_yet_is_not_certain(tmp_path: Path) -> None:
+    doubted = suspect(1, ErrorKind.SPURIOUS)
+    assert doubted.given is not None
+    some = [("project", judged(tmp_path, 1, [doubted.given]))]
+    asked, rng = [suspect(9, ErrorKind.MISSING)], np.random.default_rng(0)
+    assert len(known_cases(some, asked, number=1, rng=rng)) == 1
+    assert known_cases(some, asked, number=1, rng=rng, doubted=[doubted]) == []
 
 
 def test_one_label_alone_cannot_be_another(tmp_path: Path) -> None:

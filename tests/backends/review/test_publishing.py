@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from backends.interface import Prediction
+from backends.interface import Prediction, Project
 from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.results import encode_prediction
+from backends.label_studio.suggestions import Put
 from backends.micro.controls import Controls
-from backends.review.nouns import Suspect
-from backends.review.publishing import suggestion, version_of
+from backends.review import publishing
+from backends.review.nouns import FIELD, Suspect
+from backends.review.publishing import publish, suggestion, version_of
 from micro_models.label_errors import ErrorKind
 from micro_models.regions import Box, Keypoints, Mask, Region, WholeImage
-from tests.backends.review.scenes import cat, suspect
+from tests.backends.review.scenes import cat, judged, out_of_fold, suspect
 
 CONFIG = parse_label_config(
     """<View><Image name="image" value="$image"/>
@@ -105,3 +110,60 @@ def test_the_version_changes_with_what_is_written() -> None:
     ]
     assert len(set(versions)) == len(versions)
     assert version_of([suspect(1)], CONFIG) == versions[0]
+
+
+@dataclass
+class Studio:
+    """What is written of a review."""
+
+    fields: dict[int, float] = field(default_factory=dict)
+    tabs: list[str] = field(default_factory=list)
+
+    def put_fields(self, _client: object, _id: int, values: Mapping[int, Any], **_: object) -> Any:
+        self.fields = {task: one[FIELD] for task, one in values.items()}
+        return set(values)
+
+    def put_tab(self, _client: object, _id: int, title: str, **_: object) -> int:
+        self.tabs.append(title)
+        return 12
+
+    def drop_tab(self, _client: object, _id: int, _title: str) -> bool:
+        self.tabs.clear()
+        return True
+
+
+@pytest.fixture
+def studio(monkeypatch: pytest.MonkeyPatch) -> Studio:
+    studio = Studio()
+    for name in ("put_fields", "put_tab", "drop_tab"):
+        monkeypatch.setattr(publishing, name, getattr(studio, name))
+    for name in ("drop_predictions", "drop_fields"):
+        monkeypatch.setattr(publishing, name, lambda *_, **__: 0)
+    monkeypatch.setattr(publishing, "put_predictions", lambda *_, **__: Put(frozenset({1}), {}))
+    return studio
+
+
+def published(folder: Path, *suspects: Suspect, suspicion: Mapping[int, float]) -> int | None:
+    scopes = [out_of_fold(judged(folder, 1, [cat(10)]))]
+    client: Any = None
+    return publish(
+        client, Project("7.1", CONFIG), scopes, suspects, suspicion,
+        tell=lambda *_: None, go_on=lambda: None,
+    ).tab  # fmt: skip
+
+
+def test_a_review_that_finds_nothing_leaves_no_tab(studio: Studio, tmp_path: Path) -> None:
+    assert published(tmp_path, suspect(1), suspicion={}) == 12
+    assert published(tmp_path, suspicion={}) is None
+    assert studio.tabs == []
+
+
+def test_a_task_does_not_rise_when_one_of_its_suspects_is_called_right(
+    studio: Studio, tmp_path: Path
+) -> None:
+    doubts = [replace(suspect(1, score=0.4), id=f"{n}" * 16) for n in range(2)]
+    both = sum(one.score**2 for one in doubts)
+    published(tmp_path, *doubts, suspicion={1: both / (1 + both)})
+    before = studio.fields[1]
+    published(tmp_path, doubts[0], suspicion={})
+    assert 0 < studio.fields[1] < before

@@ -7,7 +7,7 @@ from pathlib import Path
 from backends.interface import Project
 from backends.label_studio.label_xml import parse_label_config
 from backends.review.judging import Found, found
-from backends.review.reviewing import made_review, open_suspicion
+from backends.review.reviewing import made_review, open_suspicion, without_audits
 from backends.review.store import ReviewStore
 from tests.backends.review.scenes import cat, judged, out_of_fold, suspect
 
@@ -50,3 +50,17 @@ def test_an_answer_changes_what_is_written_and_its_version(store: ReviewStore) -
     assert open_suspicion(result, second) == {2: 0.4}
     assert second.version != first.version
     assert made_review(project(), [out_of_fold()], result, store, host="").version == second.version
+
+
+def test_audits_are_neither_asked_about_nor_planted(store: ReviewStore, tmp_path: Path) -> None:
+    right = [judged(tmp_path, task, [cat(10 + task)]) for task in range(1, 31)]
+    wrong = [judged(tmp_path, 100 + n, [], [cat(20, score=0.97)]) for n in range(2)]
+    every = [out_of_fold(*right, *wrong)]
+    audits = {100, *range(1, 16)}
+    scopes, notes = without_audits(every, audits)
+    made = made_review(project(), scopes, found(scopes, min_score=0.0), store, host="")
+    assert {case.suspect.task_id for case in made.cases}.isdisjoint(audits)
+    assert 101 in {one.task_id for one in made.suspects}
+    assert made.judged == 16
+    assert notes == ("16 tasks of audits and spot checks left out: they are to stay blind",)
+    assert without_audits(every, {999}) == (every, ())

@@ -134,6 +134,30 @@ def test_the_tally_counts_suspects_of_the_last_review_and_known_cases_of_all(
     assert store.tally(OTHER) == Tally()
 
 
+def test_a_summary_has_the_next_and_the_last_answered_in_their_order(store: ReviewStore) -> None:
+    assert store.summary(KEY, unanswered=2, answered=2) is None
+    store.put(review(*(case(n) for n in range(8)), case(8, known=True)))
+    for number in (0, 2, 4, 8):
+        store.answer(KEY, name(number), verdict=number > 2)
+    found = store.summary(KEY, unanswered=2, answered=2)
+    assert found is not None
+    assert [(one.task_id, one.verdict) for one in found.lines] == [
+        (1, None), (3, None), (4, True), (8, True),
+    ]  # fmt: skip
+    assert (found.suspects, found.unanswered, found.judged, found.host) == (8, 5, 9, "http://ls")
+    assert found.notes == ("an alarm ☂",)
+
+
+@pytest.mark.parametrize("kind", list(ErrorKind))
+def test_a_line_says_what_its_suspect_does(store: ReviewStore, kind: ErrorKind) -> None:
+    one = suspect(3, kind)
+    store.put(review(Case(one)))
+    found = store.summary(KEY, unanswered=2, answered=2)
+    assert found is not None
+    (line,) = found.lines
+    assert (line.headline, line.kind, line.iou) == (one.headline, kind, one.iou)
+
+
 def test_two_stores_share_a_database(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     one, other = ReviewStore(settings), ReviewStore(settings)
