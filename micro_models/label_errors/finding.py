@@ -73,14 +73,26 @@ def _class_errors(given: Sequence[Answer], found: Sequence[Answer | None]) -> li
     examples = [i for i, some in enumerate(theirs) if some or ours[i]]
     # Indices count all regions of an example.
     places = [[n for n, one in enumerate(some) if is_class(one)] for some in given]
-    if all(len(ours[i]) == 1 for i in examples):
-        errors = exclusive_errors(ours, theirs, examples)
+    if _is_exclusive([ours[i] for i in examples]):
+        errors = exclusive_errors(ours, theirs, [i for i in examples if ours[i]])
+        if not all(ours[i] for i in examples):
+            tags = tag_errors(ours, theirs, examples)
+            errors += [one for one in tags if not ours[one.example]]
     else:
         errors = tag_errors(ours, theirs, examples)
     return [
         one if one.index is None else replace(one, index=places[one.example][one.index])
         for one in errors
     ]
+
+
+def _is_exclusive(given: Sequence[Answer]) -> bool:
+    """Whether classes exclude each other: none has two, and those without one are left out."""
+    if any(len(some) != 1 for some in given):
+        names = {one.label for some in given for one in some}
+        with_one = sum(len(some) == 1 for some in given)
+        return len(names) > 1 and max(map(len, given)) == 1 and 2 * with_one > len(given)
+    return True
 
 
 def _suspicion(errors: Sequence[LabelError], count: int) -> tuple[float, ...]:

@@ -71,3 +71,20 @@ def test_classes_beside_boxes_keep_their_places() -> None:
     best = find_label_errors(given, found).errors[0]
     assert (best.kind, best.example, best.index) == (ErrorKind.WRONG_LABEL, 24, 1)
     assert best.given == given[24][1]
+
+
+def test_one_picture_that_nobody_classed_does_not_turn_classes_into_tags() -> None:
+    given = [is_("ant")] * 10 + [is_("bee")] * 10 + [is_("bee"), is_()]
+    found = [told(ant=0.9, bee=0.1)] * 10 + [told(ant=0.1, bee=0.9)] * 10
+    found += [told(ant=0.97, bee=0.03), told(ant=0.96, bee=0.04)]
+    wrong, missing = sorted(find_label_errors(given, found).errors, key=lambda one: one.example)
+    assert (wrong.kind, wrong.example) == (ErrorKind.WRONG_LABEL, 20)
+    assert wrong.suggested == Region("ant", WholeImage(), 0.97)
+    assert (missing.kind, missing.example, missing.index) == (ErrorKind.MISSING, 21, None)
+
+
+def test_one_tag_that_many_pictures_lack_stays_a_tag() -> None:
+    given = [is_("wet")] * 12 + [is_()] * 9 + [is_("wet"), is_()]
+    found = [told(wet=0.9)] * 12 + [told(wet=0.1)] * 9 + [told(wet=0.03), told(wet=0.97)]
+    kinds = {one.example: one.kind for one in find_label_errors(given, found).errors}
+    assert (kinds[21], kinds[22]) == (ErrorKind.SPURIOUS, ErrorKind.MISSING)
