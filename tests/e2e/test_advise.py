@@ -23,12 +23,14 @@ CONFIG = f"""<View><Image name="image" value="$image"/><Choices name="kind" toNa
 {"".join(f'<Choice value="{one}"/>' for one in CLASSES)}</Choices></View>"""
 
 
-def advise(studio: LabelStudioServer, folder: Path, project: int) -> tuple[Any, str]:
+def advise(
+    studio: LabelStudioServer, folder: Path, project: int, *, budget_s: int = 90
+) -> tuple[Any, str]:
     """`labelpilot advise` as people run it; its figures, and what it told."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "backends.cli", "advise", "--project", str(project)),
-            *("--target", "accuracy=0.9", "--budget-s", "90", "--json"),
+            *("--target", "accuracy=0.9", "--budget-s", str(budget_s), "--json"),
         ],
         env=os.environ
         | {
@@ -75,7 +77,7 @@ def test_a_plan_of_a_project(label_studio: LabelStudioServer, tmp_path: Path) ->
     tasks = sorted(one["id"] for one in found)
 
     labelled(studio, tasks[:5], kinds[:5])
-    few, _ = advise(studio, tmp_path, project)
+    few, _ = advise(studio, tmp_path, project, budget_s=20)
     assert (few["plan"], few["labels"]) == (None, 5)
     assert "label 7 more" in few["notes"][0]
 
