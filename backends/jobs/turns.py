@@ -169,6 +169,7 @@ class Turns:
         if turn.delays:
             self._store.tell(turn.job.id, "")  # what it waited for is here
         tasks, sent, there = self._left(turn, ids)
+        known = {task.id or 0: task for task in tasks}
         uploads = Uploads(
             turn,
             store=self._store,
@@ -176,16 +177,22 @@ class Turns:
             label_config=project.config.text,
             patiently=patiently,
             still_valid=lambda: self._still_valid(turn, self._project(turn)),
+            hidden=lambda ids: self._blindfold.hidden(project, [known[one] for one in ids]),
             doubtful=sent,
             stopping=self._stopping,
         )
         progress = self._progress(turn)
         hidden = self._blindfold.hidden(project, tasks)
-        patiently(
-            lambda: strip_predictions(
-                self._client(turn), turn.job.project_id, turn.job.version, list(hidden)
+
+        def strip(ids: Collection[int]) -> None:
+            job = turn.job
+            patiently(
+                lambda: strip_predictions(
+                    self._client(turn), job.project_id, job.version, list(ids)
+                )
             )
-        )
+
+        strip(hidden)
         with closing(uploads):
             for task_id in there:
                 uploads.land(task_id)
@@ -198,6 +205,7 @@ class Turns:
                 uploads.flush()  # what is computed is not thrown away
                 raise
             uploads.flush()
+        strip(self._blindfold.hidden(project, tasks) - hidden)  # an audit was drawn meanwhile
 
     def _prelabeller(self, turn: Turn) -> Prelabeller:
         name = family(turn.job.version)

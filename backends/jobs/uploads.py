@@ -133,8 +133,9 @@ class Uploads:
     """Stores and counts a turn's results in a thread of its own, in batches.
 
     A batch grows while the one before is on its way, so a slow Label Studio gets fewer requests.
-    `still_valid` is called before each and raises if nothing more may be stored. `doubtful`: tasks
-    whose predictions were sent before, and may land yet.
+    `still_valid` is called before each and raises if nothing more may be stored, and `hidden` tells
+    which tasks are blind by then. `doubtful`: tasks whose predictions were sent before, and may
+    land yet.
     """
 
     def __init__(
@@ -146,13 +147,14 @@ class Uploads:
         label_config: str,
         patiently: Patience,
         still_valid: Callable[[], None],
+        hidden: Callable[[Collection[int]], Collection[int]],
         doubtful: Collection[int],
         stopping: threading.Event,
     ) -> None:
         self._turn, self._store, self._client = turn, store, client
         self._project_id = turn.job.project_id
         self._label_config, self._patiently = label_config, patiently
-        self._still_valid, self._stopping = still_valid, stopping
+        self._still_valid, self._hidden, self._stopping = still_valid, hidden, stopping
         self._doubtful = set(doubtful)
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="upload")
         # The first predictions of a job, and those that go before all others, are waited for.
@@ -215,6 +217,9 @@ class Uploads:
 
     def _store_batch(self, batch: Batch) -> None:
         self._still_valid()
+        for task_id in self._hidden([*batch.items]):
+            item = batch.items.pop(task_id)
+            batch.withheld[task_id] = {key: item[key] for key in item if key != "task"}
         self._keep(batch.withheld)
         ids = list(batch.items)
         before = self._before([*ids, *batch.landed])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from backends.interface import Background, Labelled, Task
+from backends.jobs import turns
 from backends.jobs.answering import answer_in_time
 from backends.jobs.jobs import Jobs
 from backends.jobs.tables import PrelabelOptions, State
@@ -93,6 +95,29 @@ def test_what_the_model_would_have_said_is_kept_until_the_task_is_labelled(
     assert kept[blind[0]].version == OLD
     assert kept[blind[0]].result[0]["value"]["rectanglelabels"] == ["Cat"]
     assert small.versions(key)[blind[0]] == []
+
+
+def test_what_is_drawn_for_an_audit_in_the_middle_of_a_turn_gets_none(
+    jobs: Jobs, small: SmallStudio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: set[int] = set()
+    encode = turns.encode_prediction
+
+    def draw(*arguments: Any, **more: Any) -> Any:
+        drawn.update(ids)  # at the first answer, when all were already looked at
+        return encode(*arguments, **more)
+
+    monkeypatch.setattr(turns, "encode_prediction", draw)
+    monkeypatch.setattr(
+        Blindfold, "hidden", lambda _, __, tasks: frozenset({one.id for one in tasks} & drawn)
+    )
+    key = small.add_project(CONFIG)
+    ids = small.add_tasks(key, ["x"] * 30)
+    jobs.refresh(project(key), NEW)
+    idle(jobs)
+    (job,) = jobs.recent_jobs()
+    assert small.versions(key) == {one: [] for one in ids}
+    assert job.blind == len(ids)
 
 
 def test_a_bad_picture_is_told_and_one_with_nothing_to_store_counts_as_blind(
