@@ -111,7 +111,13 @@ def answers(model: str, rng: Generator, *, trees: int = 300) -> Answers:
 
 
 def certified(audits: list[Audit], pool: Values, target: float) -> float | None:
-    """Ours."""
+    """Ours, as `labelpilot autoaccept` asks it: the first of several looks."""
+    made = certify(audits, list(pool), max_error=target, confidence=CONFIDENCE, look=1)
+    return made.threshold
+
+
+def only_look(audits: list[Audit], pool: Values, target: float) -> float | None:
+    """Ours with all of delta, for who looks once and never again."""
     made = certify(audits, list(pool), max_error=target, confidence=CONFIDENCE)
     return made.threshold
 
@@ -141,7 +147,12 @@ def mapie(audits: list[Audit], pool: Values, target: float) -> float | None:
     return float(steps.thresholds[start + passed[-1]]) if len(passed) else None
 
 
-RULES: dict[str, Rule] = {"certificate": certified, "MAPIE's LTT": mapie, "naive": naive}
+RULES: dict[str, Rule] = {
+    "certificate": certified,
+    "one look only": only_look,
+    "MAPIE's LTT": mapie,
+    "naive": naive,
+}
 
 
 def outcome(

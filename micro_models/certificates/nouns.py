@@ -11,12 +11,11 @@ class Audit:
     """A task drawn by lot that a person answered without seeing the model's answer.
 
     `score` is the model's, any finite number, higher = surer; `wrong` says whether the model's
-    answer was (see `is_right`); `group` is known before any person looks, as the model's class.
+    answer was (see `is_right`).
     """
 
     score: float
     wrong: bool
-    group: str = ""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.score):
