@@ -22,7 +22,7 @@ from backends.errors import LabelStudioRefused
 from backends.label_studio.accounts import find_own_account, own_account
 from backends.label_studio.annotations import read_annotation
 from backends.label_studio.audits import Drawn, Withheld
-from backends.label_studio.blind import is_blind
+from backends.label_studio.blind import is_blind, strip_predictions
 from backends.label_studio.client import told
 from backends.label_studio.data_manager import page
 from backends.label_studio.tasks import WITH_RESULTS_AT_ONCE, pages
@@ -57,13 +57,12 @@ def accept(desk: Desk, issued: Issued, terms: Terms, ids: Sequence[int]) -> Acce
         desk.tell("accepts", done / len(ids))
         done += len(some)
         found = candidates_among(desk.client, desk.project.id, issued.version, some)
-        for one in found:
-            desk.go_on()
-            if one.score < issued.threshold:
-                continue
-            if is_check(issued.id, one.task.id or 0, terms.keep_checking):
-                checked += _check(desk, issued, one)
-            else:
+        sure = [one for one in found if one.score >= issued.threshold]
+        checks = [one for one in sure if is_check(issued.id, one.task.id or 0, terms.keep_checking)]
+        checked += _check(desk, issued, checks)
+        for one in sure:
+            if one not in checks:
+                desk.go_on()
                 accepted += _accept(desk, issued, one, account)
     return Accepted(accepted, checked, len(ids) - accepted - checked)
 
@@ -161,15 +160,23 @@ def _found(desk: Desk, entry: Entry, account: int) -> bool:
     return False
 
 
-def _check(desk: Desk, issued: Issued, one: Candidate) -> bool:
-    """Send a task to people, who do not see the answer that is kept here."""
-    size_px, regions = _read(desk, one)
-    place = max((drawn.place for drawn in desk.book.drawn(desk.key)), default=0) + 1
-    check = Check(one.task.id or 0, issued.id, issued.version, one.score, regions, size_px)
-    desk.store.add_check(desk.key, check)
-    now = desk.store.now()
-    desk.book.draw(desk.key, [Drawn(check.task_id, Withheld.CHECK, place, now)])
-    return True
+def _check(desk: Desk, issued: Issued, checks: Sequence[Candidate]) -> int:
+    """Send tasks to people, who from now on do not see the answers that are kept here."""
+    if not checks:
+        return 0
+    ids = [one.task.id or 0 for one in checks]
+    for task_id, one in zip(ids, checks, strict=True):
+        size_px, regions = _read(desk, one)
+        check = Check(task_id, issued.id, issued.version, one.score, regions, size_px)
+        desk.store.add_check(desk.key, check)
+    place, now = desk.book.last_place(desk.key), desk.store.now()
+    desk.book.draw(
+        desk.key,
+        [Drawn(one, Withheld.CHECK, place + n + 1, now) for n, one in enumerate(ids)],
+    )
+    desk.go_on()
+    strip_predictions(desk.client, desk.project.id, issued.version, ids)
+    return len(checks)
 
 
 def _read(desk: Desk, one: Candidate) -> tuple[tuple[int, int], tuple[Region, ...]]:
@@ -203,12 +210,14 @@ def _with_tasks(
     desk: Desk, entries: Sequence[Entry]
 ) -> Iterator[tuple[list[Entry], dict[int, list[Json]]]]:
     """Some entries at a time, with the annotations of those of their tasks that are there."""
-    known = {entry.task_id: entry for entry in entries}  # of one task one entry is not settled
+    known: dict[int, list[Entry]] = {}  # a task may have been accepted under two certificates
+    for entry in entries:
+        known.setdefault(entry.task_id, []).append(entry)
     for ids in pages(sorted(known), WITH_RESULTS_AT_ONCE):
         desk.go_on()
         found = page(desk.client, desk.project.id, [], size=len(ids), ids=ids, fields="all")
         tasks = {int(task.id): list(task.annotations or []) for task in found.items or []}
-        yield [known[task_id] for task_id in ids], tasks
+        yield [entry for task_id in ids for entry in known[task_id]], tasks
 
 
 def _stored(annotations: Sequence[Json] | None, entry: Entry, account: int | None) -> Json | None:

@@ -25,7 +25,10 @@ _LEASE_S, _RENEW_S = 180.0, 20.0
 
 @dataclass(frozen=True)
 class Desk:
-    """One run on one project. `go_on` raises when it is to stop; `version` is the model's now."""
+    """One run on one project. `go_on` raises when it is to stop; `version` is the model's now.
+
+    `blind_share`, 0..1: so many tasks never get a prediction, by `label_studio.blind.is_blind`.
+    """
 
     client: LabelStudio
     project: Project
@@ -36,6 +39,7 @@ class Desk:
     rng: np.random.Generator
     tell: Tell
     go_on: GoOn
+    blind_share: float = 0.0
 
     @property
     def key(self) -> str:

@@ -1,4 +1,8 @@
-"""Audits: tasks drawn at random, each as likely as any other, for people to label blind."""
+"""Audits: tasks drawn at random, each as likely as any other, for people to label blind.
+
+They stand for what may be accepted, so they are drawn from just that: a task that never can be
+accepted stays, and once the easy ones are accepted such would make what is left look easy.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,11 @@ from typing import Any
 from backends.autoaccept.desk import Desk
 from backends.interface import Task
 from backends.label_studio.audits import Drawn, Withheld
-from backends.label_studio.blind import strip_predictions
-from backends.label_studio.data_manager import item, later, page, tasks_of
+from backends.label_studio.blind import is_blind, strip_predictions
+from backends.label_studio.data_manager import has_version, item, later, page, tasks_of
 from backends.label_studio.tabs import drop_tab, put_tab
 from backends.label_studio.task_fields import drop_fields, put_fields
-from backends.label_studio.tasks import IDS_AT_ONCE, pages
+from backends.label_studio.tasks import IDS_AT_ONCE, WITH_RESULTS_AT_ONCE, pages
 
 Json = dict[str, Any]
 
@@ -37,11 +41,23 @@ def newest(desk: Desk) -> int:
     return max((task.id or 0 for task in tasks), default=0)
 
 
+def count_predicted(desk: Desk) -> int:
+    """How many tasks that nobody labelled have a prediction of the model. As `newest`."""
+    wanted = [*unlabelled(), has_version(desk.version)]
+    return tasks_of(page(desk.client, desk.project.id, wanted, size=1))[1]
+
+
+def count_unlabelled(desk: Desk) -> int:
+    """How many tasks nobody labelled. As `newest`."""
+    return tasks_of(page(desk.client, desk.project.id, unlabelled(), size=1))[1]
+
+
 def draw_audits(desk: Desk, count: int) -> list[int]:
     """Draw `count` more audits, fewer where there are no more tasks; their ids.
 
-    All are drawn from tasks that nobody had labelled, up to the newest one at the first draw: they
-    stand for these alone. Errors: `LabelStudioError`, `StateError`.
+    All are drawn from tasks that nobody had labelled or begun and that are not blind by lot, up to
+    the newest one at the first draw: they stand for these alone. Once anything was accepted, a task
+    needs a prediction as well. Errors: `LabelStudioError`, `StateError`.
     """
     drawn = desk.book.drawn(desk.key)
     if not any(one.kind is Withheld.AUDIT for one in drawn):
@@ -58,29 +74,37 @@ def draw_audits(desk: Desk, count: int) -> list[int]:
 
 
 def random_tasks(desk: Desk, count: int, *, up_to: int, apart: Collection[int]) -> list[int]:
-    """Ids of `count` tasks that nobody labelled, in random order, all equally likely.
+    """Ids of `count` tasks as `draw_audits` wants them, in random order, all equally likely.
 
     Only ids up to `up_to`, and not those `apart`. Ids are guessed, which needs few requests however
-    large the project is; where too few are hit, all are listed. Errors: `LabelStudioError`.
+    large the project is; where too few are hit, all are listed. `label_studio.random_tasks` needs
+    fewer still, but neighbours come together there. Errors: `LabelStudioError`.
     """
-    first, total = tasks_of(page(desk.client, desk.project.id, unlabelled(), size=1))
+    wanted = unlabelled()
+    if desk.store.certificates(desk.key):
+        wanted.append(has_version(desk.version))
+    first, total = tasks_of(page(desk.client, desk.project.id, wanted, size=1))
+    found: list[int] = []
+    tried: set[int] = set()
     if total > _LISTED:
-        found: dict[int, None] = {}
         for _ in range(_GUESSES):
             desk.go_on()
             guesses = desk.rng.integers(first[0].id or 0, up_to + 1, _GUESSED).tolist()
-            there = {task.id for task in _among(desk, guesses)}
-            found |= {guess: None for guess in guesses if guess in there and guess not in apart}
+            there = {task.id or 0 for task in _among(desk, guesses, wanted)} - tried - {*apart}
+            new = [guess for guess in dict.fromkeys(guesses) if guess in there]
+            tried |= there
+            found += _free(desk, new, count - len(found))
             if len(found) >= count:
-                return list(found)[:count]
-    every = [task_id for task_id in _all(desk, up_to) if task_id not in apart]
-    return [int(one) for one in desk.rng.permutation(every)[:count]]
+                return found
+    every = [one for one in _all(desk, up_to, wanted) if one not in apart and one not in tried]
+    lot = [int(one) for one in desk.rng.permutation(every)]
+    return found + _free(desk, lot, count - len(found))
 
 
 def open_tasks(desk: Desk) -> list[Task]:
     """Drawn tasks, audits and spot checks, that nobody labelled yet. Errors: `LabelStudioError`."""
     ids = [one.task_id for one in desk.book.drawn(desk.key)]
-    return [task for some in pages(ids, IDS_AT_ONCE) for task in _among(desk, some)]
+    return [task for some in pages(ids, IDS_AT_ONCE) for task in _among(desk, some, unlabelled())]
 
 
 def show(desk: Desk) -> int | None:
@@ -92,13 +116,13 @@ def show(desk: Desk) -> int | None:
     if not places:
         return None
     tasks = open_tasks(desk)
+    ids = [task.id for task in tasks if task.id is not None]
+    strip_predictions(desk.client, desk.project.id, desk.version, ids)
     missing = [task for task in tasks if task.data.get(FIELD) != places.get(task.id or 0)]
     for number, task in enumerate(missing):
         desk.tell("puts audits into a tab", number / len(missing))
         fields = {FIELD: places[task.id or 0]}
         put_fields(desk.client, desk.project.id, {task.id or 0: fields}, go_on=desk.go_on)
-    ids = [task.id for task in tasks if task.id is not None]
-    strip_predictions(desk.client, desk.project.id, desk.version, ids)
     wanted = [
         item(f"data.{FIELD}", "greater", "Number", 0),
         item("total_annotations", "equal", "Number", 0),
@@ -113,18 +137,31 @@ def hide(desk: Desk) -> None:
     drop_fields(desk.client, desk.project.id, [FIELD], go_on=desk.go_on)
 
 
-def _among(desk: Desk, ids: Sequence[int]) -> list[Task]:
-    """Those of `ids` that are tasks which nobody labelled."""
+def _free(desk: Desk, ids: Sequence[int], count: int) -> list[int]:
+    """The first `count` of `ids` that are not blind by lot, and that nobody has begun to label."""
+    shown = [one for one in ids if not is_blind(desk.key, one, desk.blind_share)]
+    found: list[int] = []
+    for some in pages(shown, WITH_RESULTS_AT_ONCE):
+        if len(found) >= count:
+            break
+        desk.go_on()
+        listed = page(desk.client, desk.project.id, [], size=len(some), ids=some, fields="all")
+        begun = {int(task.id) for task in listed.items or [] if task.drafts}
+        found += [task_id for task_id in some if task_id not in begun]
+    return found[:count]
+
+
+def _among(desk: Desk, ids: Sequence[int], wanted: Sequence[Json]) -> list[Task]:
+    """Those of `ids` that fit."""
     some = sorted(set(ids))
-    found = page(desk.client, desk.project.id, unlabelled(), size=len(some), ids=some)
-    return tasks_of(found)[0]
+    return tasks_of(page(desk.client, desk.project.id, wanted, size=len(some), ids=some))[0]
 
 
-def _all(desk: Desk, up_to: int) -> list[int]:
+def _all(desk: Desk, up_to: int, fit: Sequence[Json]) -> list[int]:
     found: list[int] = []
     while True:
         desk.go_on()
-        wanted = [*unlabelled(), later(found[-1] if found else 0)]
+        wanted = [*fit, later(found[-1] if found else 0)]
         listed = page(desk.client, desk.project.id, wanted, size=_LISTED)
         ids = [task.id for task in tasks_of(listed)[0] if task.id is not None]
         found += ids

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backends.autoaccept.desk import Desk
-from backends.autoaccept.nouns import Check, Judged
+from backends.autoaccept.nouns import Check, Issued, Judged
 from backends.errors import LabelpilotError
 from backends.interface import LabelledTask, Prediction, Project, Task
 from backends.label_studio.annotations import read_annotation
@@ -23,12 +23,16 @@ Regions = tuple[Region, ...]
 
 @dataclass(frozen=True)
 class Answers:
-    """What became of drawn tasks: by people labelled, skipped, or not seen yet; or deleted."""
+    """What became of drawn tasks: by people labelled, skipped, or not seen yet; or deleted.
+
+    `not_blind`: those labelled by somebody who saw a prediction, and began with it.
+    """
 
     labelled: dict[int, LabelledTask] = field(default_factory=dict)
     skipped: dict[int, Task] = field(default_factory=dict)
     open: tuple[Task, ...] = ()
     gone: tuple[int, ...] = ()
+    not_blind: tuple[int, ...] = ()
 
 
 def people_said(desk: Desk, ids: Sequence[int]) -> Answers:
@@ -45,14 +49,19 @@ def people_said(desk: Desk, ids: Sequence[int]) -> Answers:
         {task_id: there[task_id] for task_id in skipped},
         tuple(there[task_id] for task_id in others if task_id in there.keys() - skipped),
         tuple(task_id for task_id in others if task_id not in there),
+        tuple(
+            task_id
+            for task_id, task in labelled.items()
+            if any(one.get("parent_prediction") is not None for one in task.annotations)
+        ),
     )
 
 
 def judged(desk: Desk, answers: Answers, *, min_iou: float) -> Judged:
     """The present model against people, who did not see it.
 
-    What people skipped it has wrong: nobody says that it is right. Errors: `ModelMissing`,
-    `LabelStudioError`.
+    What people skipped, or made from a prediction, it has wrong: nobody who had not seen an answer
+    says that it is right. Errors: `ModelMissing`, `LabelStudioError`.
     """
     tasks = [Task(one.id, one.data) for one in answers.labelled.values()]
     tasks += answers.skipped.values()
@@ -68,19 +77,26 @@ def judged(desk: Desk, answers: Answers, *, min_iou: float) -> Judged:
         found, task = answer(one.prediction, one.task, desk.project), answers.labelled.get(task_id)
         size_px = one.prediction.width_px, one.prediction.height_px
         is_wrong = _is_wrong(found, task, desk.project, size_px, min_iou)
-        verdicts[task_id] = one.prediction.score, is_wrong
-    return Judged(verdicts, tuple(task.id or 0 for task in answers.open), unanswered)
+        verdicts[task_id] = one.prediction.score, is_wrong or task_id in answers.not_blind
+    still_open = tuple(task.id or 0 for task in answers.open)
+    return Judged(verdicts, still_open, unanswered, answers.not_blind)
 
 
 def judged_checks(
-    desk: Desk, checks: Sequence[Check], answers: Answers, *, min_iou: float
+    desk: Desk, checks: Sequence[Check], answers: Answers, issued: Mapping[str, Issued]
 ) -> dict[int, bool]:
-    """Whether what a model once said of checks was wrong, in the order in which people answered."""
+    """Whether what a model once said of checks was wrong, in the order in which people answered.
+
+    As the certificate has it, of `issued` by id, under which each was drawn; without those that
+    people made from a prediction.
+    """
     known = {one.task_id: one for one in checks}
     wrong: dict[int, bool] = {}
     for task in sorted(answers.labelled.values(), key=lambda one: (one.updated_at, one.id)):
+        if task.id in answers.not_blind:
+            continue
         check = known[task.id]
-        size_px = _size_px(task) or check.size_px
+        size_px, min_iou = _size_px(task) or check.size_px, issued[check.certificate].min_iou
         wrong[task.id] = _is_wrong(check.regions, task, desk.project, size_px, min_iou)
     return wrong | dict.fromkeys(answers.skipped, True)
 

@@ -28,8 +28,8 @@ class Terms:
 class Issued:
     """A certificate as it was given for a version: what scores `threshold` or more is accepted.
 
-    All but the ids and times is as in `micro_models.certificates.Certificate`. Times are seconds
-    since 1970; it is in force until it was withdrawn.
+    All but the ids and times is as in `micro_models.certificates.Certificate`; `min_iou` as in
+    `Terms`. Times are seconds since 1970; it is in force until it was withdrawn.
     """
 
     id: str
@@ -45,6 +45,7 @@ class Issued:
     accepted: int
     share: float
     why: str
+    min_iou: float = 0.5
     made_at: float = 0.0
     withdrawn_at: float | None = None
 
@@ -114,9 +115,11 @@ class Judged:
     """What people said of audits against the model.
 
     `verdicts`: by task the model's score and whether it was wrong. `open`: not answered yet.
-    `unanswered`: the model has no answer for these, and why.
+    `unanswered`: the model has no answer for these, and why. `not_blind`: people made their answer
+    from a prediction.
     """
 
     verdicts: dict[int, tuple[float, bool]] = field(default_factory=dict)
     open: tuple[int, ...] = ()
     unanswered: dict[int, str] = field(default_factory=dict)
+    not_blind: tuple[int, ...] = ()

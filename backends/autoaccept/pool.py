@@ -11,6 +11,7 @@ from label_studio_sdk import LabelStudio
 from backends.autoaccept.desk import Desk
 from backends.autoaccept.drawing import unlabelled
 from backends.interface import Task
+from backends.label_studio.blind import is_blind
 from backends.label_studio.data_manager import has_version, later, page, tasks_of
 from backends.label_studio.tasks import WITH_RESULTS_AT_ONCE
 
@@ -61,7 +62,8 @@ def read_pool(desk: Desk, *, up_to: int, apart: Collection[int]) -> Pool:
         for one in candidates(tasks, desk.version):
             task_id = one.task.id or 0
             newer += task_id > up_to
-            if task_id <= up_to and task_id not in apart:
+            is_shown = not is_blind(desk.key, task_id, desk.blind_share)
+            if task_id <= up_to and task_id not in apart and is_shown:
                 scores[task_id] = one.score
         if len(tasks) < WITH_RESULTS_AT_ONCE:
             return Pool(scores, newer, in_all)

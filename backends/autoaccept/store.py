@@ -149,12 +149,21 @@ class AutoacceptStore:
     # The log
 
     def intend(self, key: str, one: Entry) -> bool:
-        """Write down what is about to be stored; False if it was written down before."""
+        """Write down what is about to be stored; False if it was written down before.
+
+        What was accepted of the task before is gone then: it has no annotation.
+        """
         with self._changing() as connection:
             values = entry_values(key, one) | {"at": clock(connection)}
             row = insert(connection, LOG).values(**values).on_conflict_do_nothing()
             done = connection.execute(row, execution_options={"preserve_rowcount": True})
-            return bool(done.rowcount > 0)
+            if not done.rowcount > 0:
+                return False
+            earlier = LOG.c.project_key == key, LOG.c.task_id == one.task_id
+            connection.execute(
+                sa.update(LOG).where(*earlier, LOG.c.fate == Fate.ACCEPTED).values(fate=Fate.GONE)
+            )
+            return True
 
     def note_stored(
         self, key: str, one: Entry, annotation_id: int, *, stored_at: str, digest: str

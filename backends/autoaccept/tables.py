@@ -41,6 +41,7 @@ CERTIFICATES = sa.Table(
     sa.Column("accepted", sa.Integer, nullable=False),
     sa.Column("share", sa.Float, nullable=False),
     sa.Column("why", sa.Text, nullable=False),
+    sa.Column("min_iou", sa.Float, nullable=False, server_default="0.5"),
     sa.Column("made_at", sa.Float, nullable=False),
     sa.Column("withdrawn_at", sa.Float),
 )

@@ -5,15 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from backends.autoaccept.accepting import Accepted, accept, settle, take_back
 from backends.autoaccept.desk import Desk
-from backends.autoaccept.drawing import draw_audits, hide, open_tasks, show
+from backends.autoaccept.drawing import (
+    count_predicted,
+    count_unlabelled,
+    draw_audits,
+    hide,
+    open_tasks,
+    show,
+)
 from backends.autoaccept.judging import judged, judged_checks, people_said
-from backends.autoaccept.nouns import Fate, Issued, Judged, Terms
+from backends.autoaccept.nouns import Check, Fate, Issued, Judged, Terms
 from backends.autoaccept.pool import Pool, read_pool
 from backends.errors import BadRequest
 from backends.label_studio.audits import Drawn, Withheld
@@ -43,7 +50,8 @@ class Outcome:
     """What a run found and did. `certificate` is None while audits are still to be answered.
 
     `audits`: how many count, `open` of them not answered; `to_draw`: how many more are needed,
-    `drawn` of them now. `acceptable`: tasks at or above the threshold. `tab`: the id of the tab.
+    `drawn` of them now. `min_iou`: as in `Terms`. `acceptable`: tasks at or above the threshold.
+    `tab`: the id of the tab.
     """
 
     version: str
@@ -53,6 +61,7 @@ class Outcome:
     drawn: int = 0
     certificate: Certificate | None = None
     id: str = ""
+    min_iou: float = 0.5
     acceptable: int = 0
     accepted: Accepted = field(default_factory=Accepted)
     watch: Watch = field(default_factory=Watch)
@@ -68,9 +77,8 @@ class Outcome:
 class Autoaccept:
     """One run on one project, which has the lease."""
 
-    def __init__(self, desk: Desk, terms: Terms, *, blind_share: float, dry_run: bool) -> None:
-        self._desk, self._terms = desk, terms
-        self._blind_share, self._dry_run = blind_share, dry_run
+    def __init__(self, desk: Desk, terms: Terms, *, dry_run: bool) -> None:
+        self._desk, self._terms, self._dry_run = desk, terms, dry_run
         self._key, self._store, self._book = desk.key, desk.store, desk.book
 
     def run(self) -> Outcome:
@@ -84,10 +92,14 @@ class Autoaccept:
             self._book.release(self._key, answers.gone)
         found = replace(
             Outcome(self._desk.version, len(drawn) - len(answers.gone), len(answers.open)),
+            min_iou=self._terms.min_iou,
             watch=watch,
             suspended=suspended,
         )
         if not found.audits:
+            late = self._late_again()
+            if late:
+                return self._told(replace(found, notes=tuple(late)))
             return self._more(found, self._at_first())
         if found.open:
             return self._more(found, 0)
@@ -143,6 +155,7 @@ class Autoaccept:
                 version=self._desk.version,
                 max_error=made.max_error,
                 confidence=made.confidence,
+                min_iou=self._terms.min_iou,
                 threshold=made.threshold if made.threshold is not None else math.inf,
                 audited=made.audited,
                 above=made.above,
@@ -208,31 +221,30 @@ class Autoaccept:
         checks = [one for one in checks if one.drawn_at >= standing.resumed_at]
         waiting = [one for one in checks if one.wrong is None]
         answers = people_said(self._desk, [one.task_id for one in waiting])
-        said = judged_checks(self._desk, waiting, answers, min_iou=self._terms.min_iou)
+        issued = {one.id: one for one in self._store.certificates(self._key)}
+        said = judged_checks(self._desk, waiting, answers, issued)
+        # Who saw an answer says nothing of it, for or against.
+        lost = [*answers.gone, *(one for one in answers.not_blind if one not in said)]
         if not self._dry_run:
             self._store.note_judged(self._key, said)
-            self._store.drop_checks(self._key, answers.gone)
-            self._book.release(self._key, [*said, *answers.gone])
-        verdicts = [one.wrong for one in checks if one.wrong is not None] + [*said.values()]
-        monitor = self._monitor(verdicts)
-        watch = Watch(len(verdicts), sum(verdicts), len(answers.open), monitor.evidence)
+            self._store.drop_checks(self._key, lost)
+            self._book.release(self._key, [*said, *lost])
+        late = [replace(one, wrong=said[one.task_id]) for one in waiting if one.task_id in said]
+        late.sort(key=lambda one: [*said].index(one.task_id))
+        verdicts = [one for one in checks if one.wrong is not None] + late
+        monitor = _monitor(verdicts, issued)
+        watch = Watch(monitor.seen, monitor.wrong, len(answers.open), monitor.evidence)
         if standing.suspended or not monitor.alarm:
             return watch, standing.suspended
+        promised = sorted({issued[one.certificate].max_error for one in verdicts})
         why = (
             f"of {watch.answered} spot checks {watch.wrong} were wrong: no longer believable at "
-            f"{monitor.max_error:.3g}"
+            + " and ".join(f"{one:.3g}" for one in promised)
         )
         if not self._dry_run:
             self._store.note(self._key, suspended=why)
             self._book.certify(self._key, None)
         return watch, why
-
-    def _monitor(self, verdicts: Sequence[bool]) -> Monitor:
-        last = next(iter(self._store.certificates(self._key)), self._terms)
-        monitor = Monitor(last.max_error, delta=1 - last.confidence)
-        for wrong in verdicts:
-            monitor = monitor.after(wrong)
-        return monitor
 
     def _drawn(self, kind: Withheld) -> list[Drawn]:
         return [one for one in self._book.drawn(self._key) if one.kind is kind]
@@ -245,13 +257,25 @@ class Autoaccept:
     def _late(self, pool: Pool) -> list[str]:
         """What is said where predictions of this version are still on their way."""
         withheld = len(open_tasks(self._desk))
-        expected = (pool.unlabelled - withheld) * (1 - self._blind_share)
-        there = len(pool.scores) + pool.newer
+        expected = (pool.unlabelled - withheld) * (1 - self._desk.blind_share)
+        return self._few(len(pool.scores) + pool.newer, pool.unlabelled, expected)
+
+    def _late_again(self) -> list[str]:
+        """The same before audits are drawn anew: only what is predicted is drawn then."""
+        if not self._store.certificates(self._key):
+            return []
+        unlabelled = count_unlabelled(self._desk)
+        expected = unlabelled * (1 - self._desk.blind_share)
+        return self._few(count_predicted(self._desk), unlabelled, expected)
+
+    def _few(self, there: int, unlabelled: int, expected: float) -> list[str]:
         if there >= _MOST_PREDICTED * expected:
             return []
         return [
-            f"of {pool.unlabelled} unlabelled tasks {there} have a prediction of the present "
-            "model: nothing is certified before the others have"
+            f"of {unlabelled} unlabelled tasks {there} have a prediction of the present model: "
+            "nothing is certified before most of the others have. Run labelpilot prelabel "
+            f"--project {self._desk.project.id} --only-unlabelled; label, skip or delete what it "
+            "cannot read"
         ]
 
     def _told(self, found: Outcome) -> Outcome:
@@ -267,7 +291,7 @@ class Autoaccept:
 def vouch(desk: Desk) -> None:
     """What is accepted under certificates that hold may be learned from. Errors: `StateError`."""
     since = desk.store.standing(desk.key).resumed_at
-    accepted = desk.store.log(desk.key, fate=Fate.ACCEPTED)
+    accepted = reversed(desk.store.log(desk.key, fate=Fate.ACCEPTED))  # the newest counts
     desk.book.certify(
         desk.key, {one.task_id: one.annotation_id or 0 for one in accepted if one.at >= since}
     )
@@ -280,20 +304,34 @@ def undo(desk: Desk) -> dict[Fate, int]:
     """
     desk.book.certify(desk.key, None)
     counts = take_back(desk)
-    desk.store.withdraw(desk.key)
-    hide(desk)
     renew(desk)
     return counts
 
 
 def renew(desk: Desk) -> None:
-    """Forget audits and spot checks, and a suspension with them: the next run draws new audits."""
+    """Forget audits and spot checks, and a suspension with them: the next run draws new audits.
+
+    The tab and the fields go too. Errors: as `undo`.
+    """
+    desk.store.withdraw(desk.key)
+    hide(desk)
     desk.book.release(desk.key)
     desk.store.drop_checks(desk.key, [one.task_id for one in desk.store.checks(desk.key)])
     now = desk.store.now()
-    desk.store.withdraw(desk.key)
     desk.store.forget_looks(desk.key)
     desk.store.note(desk.key, audits_to=0, suspended="", resumed_at=now, last="{}")
+
+
+def _monitor(verdicts: Sequence[Check], issued: Mapping[str, Issued]) -> Monitor:
+    """Each check is held against its own certificate, whatever was promised since."""
+    promised = [issued[one.certificate] for one in verdicts]
+    if not promised:
+        return Monitor(max_error=0.5)  # it has seen nothing
+    delta = max(1 - one.confidence for one in promised)
+    monitor = Monitor(promised[0].max_error, delta=delta)
+    for check, one in zip(verdicts, promised, strict=True):
+        monitor = monitor.after(bool(check.wrong), max_error=one.max_error)
+    return monitor
 
 
 def _kept(drawn: Sequence[Drawn], verdicts: Judged, *, spent_on: str = "") -> Verdicts:
@@ -319,10 +357,17 @@ def _as_certificate(one: Issued) -> Certificate:
 
 
 def _unanswered(verdicts: Judged) -> list[str]:
-    if not verdicts.unanswered:
-        return []
-    task_id, why = next(iter(verdicts.unanswered.items()))
-    return [f"the model does not answer {len(verdicts.unanswered)} audits: task {task_id}: {why}"]
+    notes = []
+    if verdicts.unanswered:
+        task_id, why = next(iter(verdicts.unanswered.items()))
+        many = len(verdicts.unanswered)
+        notes.append(f"the model does not answer {many} audits: task {task_id}: {why}")
+    if verdicts.not_blind:
+        notes.append(
+            f"{len(verdicts.not_blind)} audits were made from a prediction, task "
+            f"{verdicts.not_blind[0]} for one: they count as wrong"
+        )
+    return notes
 
 
 def _newer(pool: Pool) -> list[str]:

@@ -72,16 +72,17 @@ def autoaccept(
 
     The first run draws audits into the Data Manager's tab "Audit these"; label them, and run it
     again. Accepted tasks get annotations by an account of labelpilot's own, which never count as
-    labels; every region's note says so. Audits are not learned from until `--undo` or
-    `--new-audits`. A random share of what could be accepted goes to people into the same tab: if
-    they disagree more than the certificate allows (an e-process), accepting is suspended until
-    `--resume`, and the exit code is 1.
+    labels; a note at every region says so (an empty answer has no region: see `--log`). Audits are
+    not learned from until `--undo` or `--new-audits`. A random share of what could be accepted goes
+    to people into the same tab: if they disagree more than the certificate allows (an e-process),
+    accepting is suspended until `--resume`, and the exit code is 1.
     """
     from backends.serving.services import check_state, make_services
 
     settings = load_settings()
     code = 0
     with mistakes_explained():
+        _compatible(dry_run=dry_run, changes=new_audits or resume or undo)
         terms = _terms(max_error, confidence, keep_checking, audits, min_iou)
         check_state(settings)
         with closing(make_services(settings)) as services, closing(_store(services)) as store:
@@ -94,6 +95,16 @@ def autoaccept(
                     _renew(services, store, project)
                 code = _run(services, store, project, terms, dry_run=dry_run, as_json=as_json)
     raise typer.Exit(code)
+
+
+def _compatible(*, dry_run: bool, changes: bool) -> None:
+    from backends.errors import BadRequest
+
+    if dry_run and changes:
+        raise BadRequest(
+            "--dry-run changes nothing, and --new-audits, --resume and --undo do",
+            advice="give one of them",
+        )
 
 
 def _terms(
@@ -148,6 +159,7 @@ def _desk(
             rng=np.random.default_rng(),
             tell=tell,
             go_on=go_on,
+            blind_share=services.settings.blind_share,
         )
 
 
@@ -162,9 +174,8 @@ def _run(
 ) -> int:
     from backends.autoaccept.tool import Autoaccept
 
-    share = services.settings.blind_share
     with _desk(services, store, project_id) as desk:
-        outcome = Autoaccept(desk, terms, blind_share=share, dry_run=dry_run).run()
+        outcome = Autoaccept(desk, terms, dry_run=dry_run).run()
         key = desk.key
     if as_json:
         print(json.dumps(outcome.as_dict(), indent=1))  # noqa: T201 - for programs
@@ -239,6 +250,7 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
         return
     yield "wrong at most", f"{made.max_error:.2%} of what is accepted"
     yield "with probability", f"{made.confidence:.1%}"
+    yield "right is an overlap", f"of {outcome.min_iou:.2f} or more, of the same label, all found"
     yield "audits", f"{made.audited}, {made.above} of them at the threshold or above"
     yield "errors seen there", str(made.errors)
     if made.threshold is not None:
@@ -286,11 +298,13 @@ def _print_log(
 
     project, _ = read_project(services.studios.sdk(), project_id)
     entries = store.log(project.key)
+    min_iou = {one.id: one.min_iou for one in store.certificates(project.key)}
     if as_json:
-        print(json.dumps([_entry_json(one) for one in entries], indent=1))  # noqa: T201
+        lines = [_entry_json(one, min_iou.get(one.certificate)) for one in entries]
+        print(json.dumps(lines, indent=1))  # noqa: T201 - for programs
         return
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("when", "task", "annotation", "version", "score", "certificate", ""):
+    for name in ("when", "task", "annotation", "version", "score", "certificate", "min IoU", ""):
         table.add_column(name, no_wrap=True)
     for one in entries:
         table.add_row(
@@ -300,13 +314,14 @@ def _print_log(
             one.version,
             f"{one.score:.3f}",
             one.certificate,
+            str(min_iou.get(one.certificate, "-")),
             str(one.fate),
         )
     print_table(table)
     console.print(f"{len(entries)} tasks", highlight=False)
 
 
-def _entry_json(one: Entry) -> dict[str, object]:
+def _entry_json(one: Entry, min_iou: float | None) -> dict[str, object]:
     return {
         "at": one.at,
         "task": one.task_id,
@@ -314,5 +329,6 @@ def _entry_json(one: Entry) -> dict[str, object]:
         "version": one.version,
         "score": one.score,
         "certificate": one.certificate,
+        "min_iou": min_iou,
         "fate": str(one.fate),
     }

@@ -54,6 +54,7 @@ class World:
     terms: Terms = TERMS
     version: str = VERSION
     seed: int = 0
+    blind_share: float = 0.0
 
     @property
     def key(self) -> str:
@@ -70,13 +71,14 @@ class World:
             rng=np.random.default_rng(self.seed),
             tell=lambda text, part: None,
             go_on=go_on,
+            blind_share=self.blind_share,
         )
 
     def run(self, *, dry_run: bool = False, **terms: Any) -> Outcome:
         with alone(self.store, self.key) as go_on:
             desk = self.desk(go_on)
             some = replace(self.terms, **terms)
-            return Autoaccept(desk, some, blind_share=0.0, dry_run=dry_run).run()
+            return Autoaccept(desk, some, dry_run=dry_run).run()
 
     def undo(self) -> Any:
         with alone(self.store, self.key) as go_on:

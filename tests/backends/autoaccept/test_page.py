@@ -24,6 +24,7 @@ def test_audits_the_certificate_the_log_and_the_alarm(world: World) -> None:
     told = shown(world)
     assert f"Certificate <code>{found.id}</code>" in told
     assert "at most 10.00% of what is accepted is wrong" in told
+    assert "an overlap below 0.50" in told
     assert f"{found.accepted.accepted} tasks accepted" in told
     assert told.count("<tr><td>") == 10
     world.store.note(world.key, suspended="of 5 <b>checks</b> all were wrong")

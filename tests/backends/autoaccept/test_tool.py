@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from backends.autoaccept.drawing import FIELD, TAB
 from backends.autoaccept.nouns import Fate
 from backends.errors import BadRequest, Busy
 from backends.label_studio.audits import Withheld
+from backends.label_studio.blind import is_blind
 from micro_models.certificates import least_audits
 from tests.backends.autoaccept.conftest import TASKS, World, truth, unsure
 from tests.backends.autoaccept.studio import OWN_ID, PERSON
@@ -81,6 +83,51 @@ class TestAudits:
         assert found.certificate is not None
         assert found.certificate.audited == len(world.drawn()) - 1
         assert "the model does not answer 1 audits" in found.notes[0]
+
+    def test_what_was_made_from_a_prediction_is_wrong(self, world: World) -> None:
+        world.run()
+        for task_id in world.drawn():
+            world.studio.label(task_id, truth(task_id), parent_prediction=4)
+        found = world.run()
+        assert found.certificate is not None
+        assert found.certificate.threshold is None
+        assert any("were made from a prediction" in note for note in found.notes)
+
+    def test_what_never_can_be_accepted_stands_for_nothing(self, world: World) -> None:
+        world.blind_share = 0.3
+        begun = [one for one in TASKS if one % 4 == 1]
+        for task_id in begun:
+            world.studio.found[task_id].drafts = [object()]
+        world.run()
+        drawn = world.drawn()
+        assert drawn
+        assert not set(drawn) & set(begun)
+        assert not any(is_blind(world.key, one, 0.3) for one in drawn)
+
+    def test_once_anything_was_accepted_only_what_is_predicted_is_drawn(self, world: World) -> None:
+        world.certified()
+        world.renew()
+        free = [one for one in TASKS if not world.studio.found[one].annotations]
+        world.studio.predict(world.model, free)
+        lacking = free[::10]
+        for task_id in lacking:
+            world.studio.found[task_id].predictions.clear()
+        assert world.run().drawn
+        assert not set(world.drawn()) & set(lacking)
+        world.renew()
+        for task_id in free:
+            world.studio.found[task_id].predictions.clear()
+        found = world.run()
+        assert found.drawn == 0
+        assert "labelpilot prelabel --project 7" in found.notes[0]
+
+    def test_new_audits_leave_none_of_the_old_in_the_tab(self, world: World) -> None:
+        world.run()
+        world.answer(but=20)
+        world.renew()
+        world.run()
+        marked = {one for one, task in world.studio.found.items() if FIELD in task.data}
+        assert marked == set(world.drawn())
 
 
 class TestAccepting:
@@ -164,7 +211,7 @@ class TestAccepting:
             world.studio.found[task_id].predictions.clear()
         found = world.run()
         assert found.accepted.accepted == 0
-        assert any("nothing is certified before the others have" in note for note in found.notes)
+        assert any("nothing is certified before most of" in note for note in found.notes)
 
     def test_audits_that_stood_for_what_was_accepted_certify_no_other_model(
         self, world: World
@@ -231,6 +278,26 @@ class TestKilled:
 
 
 class TestUndo:
+    def test_also_what_was_accepted_under_two_certificates(self, world: World) -> None:
+        world.certified()
+        for task_id in world.studio.annotated_by_us():
+            world.studio.found[task_id].annotations.clear()  # people deleted them
+        world.renew()
+        world.certified()
+        ours = world.studio.annotated_by_us()
+        log = world.store.log(world.key)
+        twice = {one.task_id for one in log if one.fate is Fate.GONE} & ours
+        assert len(twice) > 10
+        there = {one: world.studio.found[one].annotations[0]["id"] for one in ours}
+        assert world.book.certified(world.key) == there
+        # As a kill between two lines, or a state of old, may leave it.
+        for one in log:
+            if one.fate is Fate.GONE:
+                world.store.note_fate(world.key, one, Fate.ACCEPTED)
+        counts = world.undo()
+        assert world.studio.annotated_by_us() == set()
+        assert counts[Fate.TAKEN_BACK] == len(ours)
+
     def test_all_is_taken_back_but_what_people_changed(self, world: World) -> None:
         found = world.certified()
         first, second, *_ = sorted(world.studio.annotated_by_us())
@@ -301,6 +368,41 @@ class TestSpotChecks:
         world.model.answers = dict.fromkeys(TASKS, ("Wurst", 0.9))
         assert world.run(dry_run=True).watch.wrong == 0
         assert len([one for one in world.store.checks(world.key) if one.wrong is False]) == count
+
+    def test_each_is_held_against_its_own_certificate(self, world: World) -> None:
+        world.certified()
+        (issued,) = world.store.certificates(world.key)
+        self.answer_checks(world, wrongly=True)
+        looser = replace(issued, id="looser", max_error=0.9, confidence=0.99, min_iou=0.01)
+        world.store.issue(looser)
+        found = world.run(dry_run=True)
+        assert found.suspended
+        assert "no longer believable at 0.1" in found.suspended
+
+    def test_who_saw_an_answer_says_nothing(self, world: World) -> None:
+        world.certified()
+        checks = [one.task_id for one in world.store.checks(world.key)]
+        for task_id in checks:
+            world.studio.label(task_id, truth(task_id), parent_prediction=4)
+        found = world.run()
+        assert (found.watch.answered, found.watch.open) == (0, 0)
+        assert world.store.checks(world.key) == []
+        assert not set(checks) & set(world.drawn())
+
+    def test_they_are_blind_before_anything_is_accepted(self, world: World) -> None:
+        seen: list[bool] = []
+
+        def look(what: str) -> None:
+            checks = [one for one in world.book.drawn(world.key) if one.kind is Withheld.CHECK]
+            if what == "annotate" and checks and world.studio.annotated_by_us():
+                seen.extend(bool(world.studio.found[one.task_id].predictions) for one in checks)
+
+        world.run()
+        world.answer()
+        world.studio.dies = look
+        world.run()
+        assert seen
+        assert not any(seen)
 
     def test_a_check_that_is_deleted_is_forgotten(self, world: World) -> None:
         world.certified()

@@ -40,6 +40,7 @@ def printed(capsys: pytest.CaptureFixture[str], outcome: Outcome, *, dry_run: bo
 def test_the_certificate_and_what_was_accepted(capsys: pytest.CaptureFixture[str]) -> None:
     told = printed(capsys, FOUND)
     assert told.startswith("certificate c0ffee for micro-1 wrong at most 2.00%")
+    assert "right is an overlap of 0.50 or more" in told
     assert "audits 300, 282 of them at the threshold or above errors seen there 2" in told
     assert "4465 tasks accepted, 235 go to people, 1 had changed meanwhile" in told
     assert "spot checks: 1 of 10 wrong, 3 open" in told
@@ -73,3 +74,10 @@ def test_what_no_audit_can_prove_is_refused(wrong: str) -> None:
     done = CliRunner().invoke(app, ["autoaccept", "--project=7", wrong])
     assert done.exit_code == 1
     assert "between 0 and 1, ends excluded" in " ".join(done.output.split())
+
+
+@pytest.mark.parametrize("change", ["--new-audits", "--resume", "--undo"])
+def test_a_dry_run_of_what_changes_things_is_refused(change: str) -> None:
+    done = CliRunner().invoke(app, ["autoaccept", "--project=7", "--dry-run", change])
+    assert done.exit_code == 1
+    assert "--dry-run changes nothing" in " ".join(done.output.split())
