@@ -173,8 +173,10 @@ def audits(story: Story) -> list[int]:
 
 
 def advised(pilot: Pilot) -> None:
-    """A plan, in labels and money."""
-    plan = pilot.figures("advise", "--target=mAP50=0.9", "--budget-s=60")
-    assert plan["plan"] is not None, plan
-    points = [len(family["points"]) for family in plan["families"].values()]
-    assert max(points) >= 3
+    """A plan, in labels and money; a busy machine measures a curve in several goes."""
+    for _ in range(5):
+        told = pilot.figures("advise", "--target=mAP50=0.9", "--budget-s=60")
+        if told["plan"] is not None:
+            break
+    assert told["plan"]["best"] is not None, told
+    assert max(len(family["points"]) for family in told["families"].values()) >= 3
