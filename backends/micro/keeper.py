@@ -10,6 +10,7 @@ from collections.abc import Callable
 from backends.errors import LabelpilotError, LabelStudioGone
 from backends.interface import Background
 from backends.micro.nouns import Standing
+from backends.micro.out_of_fold import forget_found
 from backends.micro.store import MicroStore
 from backends.settings import Settings
 
@@ -99,6 +100,7 @@ class Keeper:
         except LabelStudioGone as error:
             log.warning("project %s is forgotten: %s", key, error)
             self._store.forget(key)
+            forget_found(self._settings, key)
         except Exception as error:  # whatever it is: others must not wait for it
             log.debug("refreshing predictions of project %s", key, exc_info=True)
             log.warning("predictions of project %s are not refreshed yet: %s", key, _said(error))

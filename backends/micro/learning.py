@@ -16,6 +16,7 @@ from backends.label_studio.audits import AuditBook
 from backends.label_studio.client import LabelStudios
 from backends.micro.course import Course, Tools
 from backends.micro.nouns import Scope, Standing
+from backends.micro.out_of_fold import forget_found
 from backends.micro.scope_training import ScopeTraining
 from backends.micro.scopes import fills, scopes
 from backends.micro.sync import drop_pointers, present_project, synchronised
@@ -83,6 +84,7 @@ class Learner:
         except LabelStudioGone as error:
             log.warning("project %s is forgotten: %s", project_key, error)
             self._store.forget(project_key)
+            forget_found(self._tools.settings, project_key)
             self._tools.registry.prune()
             return None
 

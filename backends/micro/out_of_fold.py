@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from backends.micro.nouns import Scope, ScopeKind
 from backends.micro.scopes import fills, scopes
 from backends.micro.sync import synchronised
 from backends.micro.training import train
+from backends.settings import Settings
 from micro_models.region_json import from_json, to_json
 from micro_models.regions import Region
 
@@ -111,13 +113,27 @@ def judged_labels(
     return project, found
 
 
+def kept_folder(settings: Settings, project_key: str) -> Path:
+    """Where what was found of a project is kept; who deletes it has all measured again."""
+    return settings.data_path / "out_of_fold" / _digest(project_key)
+
+
+def forget_found(settings: Settings, project_key: str) -> None:
+    """Delete what was found of a project that is gone; what cannot be deleted stays."""
+    shutil.rmtree(kept_folder(settings, project_key), ignore_errors=True)
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
 class _Scope:
     """The labels of one scope."""
 
     def __init__(self, tools: Tools, course: Course, scope: Scope, tell: Tell) -> None:
         self._tools, self._course, self._scope, self._tell = tools, course, scope, tell
-        name = hashlib.sha256(repr((course.project.key, scope.key)).encode()).hexdigest()[:16]
-        self._kept = tools.settings.data_path / "out_of_fold" / f"{name}.json"
+        folder = kept_folder(tools.settings, course.project.key)
+        self._kept = folder / f"{_digest(scope.key)}.json"
 
     def judged(self) -> OutOfFold:
         self._tell("reads labels", 0.0)

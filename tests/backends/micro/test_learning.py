@@ -22,6 +22,7 @@ from backends.micro.course import Tools
 from backends.micro.exchange import Request, Trained
 from backends.micro.learning import Learner
 from backends.micro.nouns import ModelVersion, Step
+from backends.micro.out_of_fold import kept_folder
 from backends.micro.registry import Registry
 from backends.micro.store import MicroStore
 from backends.micro.sync import Synced
@@ -447,6 +448,9 @@ def test_a_project_that_is_gone_is_forgotten(
     (model,) = world.store.versions(KEY)
     os.utime(world.registry.folder(model), (0, 0))
     world.store.note_event(["8.1"], submissions=0)
+    found, others = (kept_folder(world.settings, key) for key in (KEY, "8.1"))
+    for folder in (found, others):
+        folder.mkdir(parents=True)
 
     def read(client: object, number: int) -> tuple[Project, int]:
         if is_another:
@@ -458,6 +462,7 @@ def test_a_project_that_is_gone_is_forgotten(
     assert [one.project_key for one in world.store.standings()] == ["8.1"]
     assert (world.store.labelled(KEY), world.store.versions(KEY)) == ([], [])
     assert not world.registry.folder(model).exists()
+    assert (found.exists(), others.exists()) == (False, True)
     assert len(world.announced) == 1
 
 

@@ -150,7 +150,7 @@ def test_a_damaged_file_of_what_was_found_is_made_again(world: World) -> None:
     for number, place in enumerate(PLACES[:2], 1):
         world.label(number, place)
     world.judge()
-    (kept,) = (world.tools.settings.data_path / "out_of_fold").iterdir()
+    (kept,) = out_of_fold.kept_folder(world.tools.settings, KEY).iterdir()
     kept.write_text('{"data": 1')
     trained = len(world.requests)
     assert len(world.judge()[0].judged) == 2
