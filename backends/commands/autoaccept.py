@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from backends.autoaccept.nouns import Entry, Terms
     from backends.autoaccept.store import AutoacceptStore
     from backends.autoaccept.tool import Outcome
+    from backends.interface import Prelabeller, Project
     from backends.serving.services import Services
 
 _SUSPENDED = 1
@@ -153,7 +154,7 @@ def _desk(
             client=client,
             project=project,
             prelabeller=prelabeller,
-            version=prelabeller.wait(project) if version is None else version,
+            version=_version(prelabeller, project) if version is None else version,
             store=store,
             book=services.audits,
             rng=np.random.default_rng(),
@@ -161,6 +162,20 @@ def _desk(
             go_on=go_on,
             blind_share=services.settings.blind_share,
         )
+
+
+def _version(prelabeller: Prelabeller, project: Project) -> str:
+    from backends.errors import ModelMissing
+
+    try:
+        return prelabeller.wait(project)
+    except ModelMissing as error:
+        number = project.id
+        raise ModelMissing(
+            error.message,
+            advice=f"label some tasks and run labelpilot train --project {number}, which needs no "
+            f"other model; or {error.advice}",
+        ) from error
 
 
 def _run(

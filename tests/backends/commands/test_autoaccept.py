@@ -10,8 +10,10 @@ from typer.testing import CliRunner
 from backends.autoaccept.accepting import Accepted
 from backends.autoaccept.tool import Outcome, Watch
 from backends.cli import app
-from backends.commands.autoaccept import _told
+from backends.commands.autoaccept import _told, _version
+from backends.errors import ModelMissing
 from micro_models.certificates import Audit, certify
+from tests.backends.autoaccept.studio import PROJECT, Model
 
 MADE = certify(
     [Audit(n / 300, wrong=n < 20) for n in range(300)],
@@ -81,3 +83,13 @@ def test_a_dry_run_of_what_changes_things_is_refused(change: str) -> None:
     done = CliRunner().invoke(app, ["autoaccept", "--project=7", "--dry-run", change])
     assert done.exit_code == 1
     assert "--dry-run changes nothing" in " ".join(done.output.split())
+
+
+def test_without_a_model_it_says_that_labels_make_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> str:
+        raise ModelMissing("yolo11n.pt is not there", advice="labelpilot weights get yolo11n")
+
+    model = Model({})
+    monkeypatch.setattr(model, "wait", missing)
+    with pytest.raises(ModelMissing, match=r"labelpilot train --project 7.* or labelpilot weights"):
+        _version(model, PROJECT)
