@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from micro_models.label_errors.sightings import Scene
+from micro_models.label_errors.sightings import Scene, probabilities
 from micro_models.regions import Region, WholeImage
 
 Answer = Sequence[Region]
@@ -20,7 +20,7 @@ _SAME_SCORE = 1e-6
 def alarms(
     given: Sequence[Answer], found: Sequence[Answer | None], scenes: Sequence[Scene]
 ) -> Iterator[str]:
-    """Constant scores, labels that are never found or too few, examples nobody looked at."""
+    """Scores that tell nothing, labels never found or too few, examples nobody looked at."""
     unseen = sum(answer is None for answer in found)
     if unseen:
         yield f"{unseen} of {len(found)} pictures were not looked at and are not judged"
@@ -32,7 +32,23 @@ def alarms(
                 f"the model gives each of its {len(scores)} {label} the same score "
                 f"({scores[0]:.2f}): it cannot tell them apart, so their order means nothing"
             )
+    yield from _turned(scenes)
     yield from _labels(given, found, scenes)
+
+
+def _turned(scenes: Sequence[Scene]) -> Iterator[str]:
+    """Scores that differ and, fitted on the labels at hand, all come to the same."""
+    scores: dict[str, list[tuple[float, float]]] = {}
+    for one, told in zip(scenes, probabilities(scenes), strict=True):
+        for region, p in zip(one.found, told.tolist(), strict=True):
+            scores.setdefault(region.label, []).append((region.score, p))
+    for label, some in sorted(scores.items()):
+        came, p = np.ptp(np.array(some), axis=0)
+        if len(some) >= _SOME and came >= _SAME_SCORE > p:
+            yield (
+                f"the surer the model is of {label}, the less often it is right: its scores are "
+                "not used, so the order of those findings means little"
+            )
 
 
 def _labels(

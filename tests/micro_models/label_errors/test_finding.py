@@ -226,6 +226,13 @@ def test_constant_scores_are_an_alarm() -> None:
     assert not any("same score" in note for note in find_label_errors(given, found).notes)
 
 
+def test_scores_that_mislead_are_an_alarm() -> None:
+    given, found = world()
+    mislead = [[replace(one, score=1 - one.score) for one in some] for some in found]
+    assert any("surer the model is of car" in n for n in find_label_errors(given, mislead).notes)
+    assert find_label_errors(given, found).notes == ()
+
+
 def test_a_model_that_finds_nothing_is_an_alarm_and_accuses_nobody() -> None:
     given, _ = world()
     findings = find_label_errors(given, [[] for _ in given])
