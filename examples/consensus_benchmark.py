@@ -4,7 +4,8 @@
     python examples/consensus_benchmark.py ../shared/data/crowd --seeds 20 --json
 
 Crowds: each method's share of right labels, then a simulated model of each accuracy beside the
-crowd, its confidence made in five ways; the gain is over the better of crowd alone and model alone.
+crowd, its confidence made in five ways, or erring as people do: by the classes that these confuse,
+but on items of its own. The gain is over the better of crowd alone and model alone.
 Regions: seeded annotators who miss, invent, misname and draw with errors of different size;
 against the best single one of them, and against majority and medoid.
 """
@@ -43,7 +44,7 @@ Ints = NDArray[np.int64]
 
 METHODS: tuple[Callable[[Votes], Consensus], ...] = (majority, dawid_skene, one_coin, glad, mace)
 ACCURACIES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)
-STYLES = ("calibrated", "modest", "constant", "over-confident", "surest when wrong")
+STYLES = ("calibrated", "modest", "constant", "over-confident", "surest when wrong", "as people")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,9 +112,18 @@ def _rows(path: Path) -> Ints:
 
 
 def simulated_model(
-    truth: Ints, classes: int, *, accuracy: float, style: str, rng: np.random.Generator
+    truth: Ints,
+    classes: int,
+    *,
+    accuracy: float,
+    style: str,
+    rng: np.random.Generator,
+    confused: Matrix | None = None,
 ) -> Matrix:
-    """(items, classes) probabilities of a model that is right with this probability."""
+    """(items, classes) probabilities of a model that is right with this probability.
+
+    `confused`: (truth, said) how often it takes which for which when it errs; None: all alike.
+    """
     count = len(truth)
     right = rng.random(count) < accuracy
     sure = np.full(count, max(accuracy, 1 / classes + 0.01))
@@ -129,10 +139,22 @@ def simulated_model(
         sure = np.full(count, 0.99)
     elif style == "surest when wrong":
         sure = np.where(right, rng.uniform(0.6, 0.9, count), rng.uniform(0.95, 0.999, count))
-    said = np.where(right, truth, (truth + rng.integers(1, classes, count)) % classes)
+    other = (truth + rng.integers(1, classes, count)) % classes
+    if confused is not None:
+        other = np.array([rng.choice(classes, p=confused[one]) for one in truth])
+    said = np.where(right, truth, other)
     found = np.repeat(((1 - sure) / (classes - 1))[:, None], classes, axis=1)
     found[np.arange(count), said] = sure
     return found
+
+
+def confusions(crowd: Crowd) -> Matrix:
+    """(truth, said) of people's errors the share of each; where the truth is known throughout."""
+    votes = crowd.votes
+    counts = np.zeros((votes.n_classes, votes.n_classes))
+    np.add.at(counts, (crowd.truth[votes.items], votes.labels), 1.0)
+    errors = (counts + 1e-6) * (1 - np.eye(votes.n_classes))
+    return np.asarray(errors / errors.sum(axis=1, keepdims=True))
 
 
 def beside_model(
@@ -145,7 +167,7 @@ def beside_model(
 ) -> list[WithModel]:
     """Every accuracy and style with a crowd whose truth is known throughout."""
     people = dawid_skene(crowd.votes)
-    alone = crowd.right(people.labels)
+    alone, confused = crowd.right(people.labels), confusions(crowd)
     rows = []
     for style in styles:
         for accuracy in accuracies:
@@ -153,7 +175,12 @@ def beside_model(
             for seed in range(seeds):
                 rng = np.random.default_rng(1000 * seed + int(100 * accuracy))
                 model = simulated_model(
-                    crowd.truth, crowd.votes.n_classes, accuracy=accuracy, style=style, rng=rng
+                    crowd.truth,
+                    crowd.votes.n_classes,
+                    accuracy=accuracy,
+                    style=style,
+                    rng=rng,
+                    confused=confused if style == "as people" else None,
                 )
                 joined = with_model(crowd.votes, model, people=people)
                 own = crowd.right(model.argmax(axis=1))

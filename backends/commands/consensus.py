@@ -48,7 +48,8 @@ def consensus(
         typer.Option(
             "--as-annotations",
             help="Store it as annotations of labelpilot's own account instead of predictions. "
-            "They never count as labels of people.",
+            "They never count as labels of people, but Label Studio counts them in a task's "
+            "overlap: use it when every person has submitted.",
         ),
     ] = False,
     dry_run: Annotated[
@@ -69,8 +70,10 @@ def consensus(
     and false alarms are estimated against the consensus.
 
     In Label Studio each task with two or more annotators gets a prediction `consensus-...`, the
-    field `labelpilot_agreement` (0 to 100), and the Data Manager's tab "Disagreements" those on
-    which people differ, the worst first. A repeat replaces them. Overlap may be added at any time.
+    fields `labelpilot_agreement` (0 to 100) and `labelpilot_differences` (how many things not all
+    labelled, or called differently, or drew less alike than is usual), and the Data Manager's tab
+    "Disagreements" those with such differences, the least agreed on first. A repeat replaces them.
+    Overlap may be added at any time.
     """
     from backends.serving.services import check_state, make_services
 
@@ -102,7 +105,7 @@ def _consensus(
     is_dry: bool,
     as_json: bool,
 ) -> None:
-    from backends.consensus.reading import names, overlapping
+    from backends.consensus.reading import emails, names, overlapping
     from backends.label_studio.tasks import read_project
 
     client = services.studios.sdk()
@@ -118,8 +121,9 @@ def _consensus(
         )
         found = _found(services, project_id, overlaps, problems, tell) if with_model else None
         tell("joins", 0.7)
-        people = names(client, sorted({person for one in overlaps for person in one.answers}))
-        result = _joined(project, overlaps, found, people)
+        people = sorted({person for one in overlaps for person in one.answers})
+        result = _joined(project, overlaps, found, names(client, people))
+        addresses = emails(client, people)
         report = _report(services, store, project, result, problems)
         tab, written = None, 0
         if not is_dry:
@@ -129,9 +133,10 @@ def _consensus(
             problems |= failed
     if as_json:
         told = {**asdict(report), "tab": tab, "written": written, "problems": problems}
+        told["emails"] = addresses
         print(json.dumps(told, indent=1, ensure_ascii=False))  # noqa: T201 - for programs
         return
-    _told(report, problems)
+    _told(report, problems, addresses)
     if tab is not None:
         from backends.label_studio.tabs import tab_address
 
@@ -195,10 +200,10 @@ def _report(
     problems: Mapping[int, str],
 ) -> Report:
     from backends.consensus.nouns import Report
-    from backends.consensus.publishing import percent, version_of
+    from backends.consensus.publishing import version_of
 
     differ = sorted(
-        (one for one in result.tasks if percent(one.agreement) < 100),
+        (one for one in result.tasks if one.differences),
         key=lambda one: (one.agreement, one.task_id),
     )
     known = services.projects.get(project.key)
@@ -227,7 +232,7 @@ def _written(
     tell: Tell,
     *,
     as_annotations: bool,
-) -> tuple[int, int, dict[int, str]]:
+) -> tuple[int | None, int, dict[int, str]]:
     """The tab's id, how many tasks have the consensus now, and why others have not."""
     from backends.consensus.annotating import annotate, take_back
     from backends.consensus.nouns import TOOL
@@ -276,16 +281,17 @@ def _undo(services: Services, store: ConsensusStore, project_id: int) -> None:
     )
 
 
-def _told(report: Report, problems: Mapping[int, str]) -> None:
+def _told(report: Report, problems: Mapping[int, str], addresses: Mapping[int, str]) -> None:
     from backends.consensus.page import person_row, told
 
     if report.people:
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
         for name in ("annotator", "tasks", "labels", "agreement", "90%", "misses", "false alarms"):
             table.add_column(name, overflow="fold")
-        for one in map(person_row, report.people):
+        for person, one in zip(report.people, map(person_row, report.people), strict=True):
+            address = addresses.get(person.person)
             table.add_row(
-                escape(one.name),
+                escape(f"{one.name} <{address}>" if address else one.name),
                 str(one.tasks),
                 str(one.regions),
                 one.agreement,

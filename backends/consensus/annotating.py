@@ -16,8 +16,9 @@ from label_studio_sdk import LabelStudio
 
 from backends.consensus.nouns import TOOL, Agreed
 from backends.consensus.publishing import predictions
+from backends.consensus.reading import person_of
 from backends.consensus.store import ConsensusStore
-from backends.errors import BadRegion, LabelStudioRefused
+from backends.errors import BadRegion, LabelStudioGone, LabelStudioRefused
 from backends.interface import Prediction, Project
 from backends.label_studio.accounts import find_own_account, own_account
 from backends.label_studio.client import told
@@ -54,17 +55,17 @@ def annotate(
         go_on()
         try:
             result = _result(made[int(task.id)], project)
-            if any(_is_same(one, result) or not is_own(one, account) for one in ours):
-                done += 1
-                continue
-            store.note_annotated(project.key, [int(task.id)])
-            _delete(client, ours)
-            unique = str(uuid.uuid5(_NAMES, f"{project.key} {version} {task.id}"))
-            _store(client, int(task.id), result, account, unique)
+            good = next((one for one in ours if _stays(one, result, account)), None)
+            if good is None:
+                store.note_annotated(project.key, [int(task.id)])
+                unique = str(uuid.uuid5(_NAMES, f"{project.key} {version} {task.id}"))
+                _store(client, int(task.id), result, account, unique)
+            # Only now: a task whose new one is refused keeps the last one.
+            _delete(client, [one for one in ours if one is not good and is_own(one, account)])
             done += 1
-        except LabelStudioRefused:  # it is there already, or the task is gone
+        except LabelStudioGone:  # the task, meanwhile
             continue
-        except BadRegion as error:
+        except (BadRegion, LabelStudioRefused) as error:
             failed[int(task.id)] = str(error)
     return done, failed
 
@@ -104,9 +105,12 @@ def _with_ours(
 
 
 def _is_ours(one: Json, account: int) -> bool:
-    person = one.get("completed_by")
-    person = person.get("id") if isinstance(person, Mapping) else person
-    return person == account and one.get("import_id") == IMPORT_ID
+    return person_of(one) == account and one.get("import_id") == IMPORT_ID
+
+
+def _stays(one: Json, result: list[Json], account: int) -> bool:
+    """Whether it says so already, or is a person's by now."""
+    return _is_same(one, result) or not is_own(one, account)
 
 
 def _result(prediction: Prediction, project: Project) -> list[Json]:

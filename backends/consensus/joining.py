@@ -11,12 +11,14 @@ import numpy as np
 from backends.consensus.nouns import SHOWN, Agreed, Overlap, Rated
 from micro_models.consensus import Consensus, Votes, dawid_skene, with_model
 from micro_models.consensus.agreement import class_agreement, krippendorff_alpha, wilson
-from micro_models.consensus.joining import JoinedPictures, join_regions
+from micro_models.consensus.joining import Joined, JoinedPictures, join_regions
 from micro_models.evaluation.overlap import POINT_PX
 from micro_models.regions import Region, WholeImage
 
 # As `truth` has it: people click as well as they see.
 _POINT_PART = 0.01
+# What two careful people reach is no difference; from so many things on it is known what is usual.
+_CAREFUL, _KNOWN_FROM = 0.9, 20
 Found = Mapping[int, Sequence[Region]]
 
 
@@ -74,7 +76,8 @@ def joined(
     choices = [_choice(overlaps, number, sorted(some), found) for some in one_of]
     exclusive = frozenset(label for some in one_of for label in some)
     drawn = _drawn(overlaps, number, exclusive, found)
-    tasks = [_agreed(one, at, drawn, choices) for at, one in enumerate(overlaps)]
+    unusual = _unusual(drawn)
+    tasks = [_agreed(one, at, drawn, choices, unusual) for at, one in enumerate(overlaps)]
     if drawn is not None:
         _tally_drawn(drawn, people, tallies)
     for choice in choices:
@@ -156,29 +159,62 @@ def _scores(regions: Sequence[Region], labels: Sequence[str]) -> list[float]:
 
 
 def _agreed(
-    one: Overlap, at: int, drawn: JoinedPictures | None, choices: Sequence[_Choice]
+    one: Overlap,
+    at: int,
+    drawn: JoinedPictures | None,
+    choices: Sequence[_Choice],
+    unusual: float,
 ) -> Agreed:
     regions: list[Region] = []
     agreements: list[float] = []
+    differences = 0
     if drawn is not None:
         regions += [thing.region for thing in drawn.pictures[at] if thing.region.score >= SHOWN]
         own = drawn.agreement[at]
         agreements += [] if own is None else [own]
+        differences += sum(
+            _is_disputed(thing, len(one.answers), unusual) for thing in drawn.pictures[at]
+        )
     for choice in choices:
         said = choice.votes.labels[choice.votes.items == at].tolist()
         if said:
             best = int(choice.together.labels[at])
             score = float(choice.together.probabilities[at, best])
             regions.append(Region(choice.labels[best], WholeImage(), min(score, 1.0)))
-        if len(said) > 1:
+            # Who chose nothing where others chose differs from them, as one who drew nothing does.
+            said += [-1] * (len(one.answers) - len(said))
             agreements.append(class_agreement(said))
+            differences += len(set(said)) > 1
     return Agreed(
         one.task_id,
         one.size_px,
         tuple(regions),
         min((region.score for region in regions), default=1.0),
         float(np.mean(agreements)) if agreements else 1.0,
+        differences,
     )
+
+
+def _is_disputed(thing: Joined, answers: int, unusual: float) -> bool:
+    """Whether people differ about it. What the model alone found, they say nothing of."""
+    if not thing.people:
+        return False
+    is_unlike = thing.agreement is not None and thing.agreement < unusual
+    return len(thing.people) < answers or len(thing.called) > 1 or is_unlike
+
+
+def _unusual(drawn: JoinedPictures | None) -> float:
+    """A likeness of two drawings below this is unusual in the project.
+
+    Tukey's fence. It is never above `_CAREFUL`, since nobody draws the same edge twice, and 0
+    where too few things were drawn to know what is usual.
+    """
+    pictures = drawn.pictures if drawn is not None else ()
+    alike = [one.agreement for some in pictures for one in some if one.agreement is not None]
+    if len(alike) < _KNOWN_FROM:
+        return 0.0
+    low, high = np.quantile(alike, [0.25, 0.75])
+    return min(float(low - 1.5 * (high - low)), _CAREFUL)
 
 
 def _tally_drawn(

@@ -10,6 +10,7 @@ from micro_models.regions import Region
 # A prediction's version begins with this.
 TOOL = "consensus"
 FIELD = "labelpilot_agreement"
+DIFFERENCES = "labelpilot_differences"
 TAB = "Disagreements"
 # What is less probable is not in the consensus.
 SHOWN = 0.5
@@ -29,7 +30,8 @@ class Agreed:
     """What a task's annotators say together: `regions` from probability `SHOWN` on, best first.
 
     `score`: the least of their probabilities, 0..1. `agreement`: how alike people's own answers
-    are, 0..1.
+    are, 0..1. `differences`: how many things not all of them labelled, or called differently, or
+    drew less alike than is usual in the project.
     """
 
     task_id: int
@@ -37,6 +39,7 @@ class Agreed:
     regions: tuple[Region, ...]
     score: float
     agreement: float
+    differences: int = 0
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from label_studio_sdk import LabelStudio
 
-from backends.consensus.nouns import FIELD, TAB, TOOL, Agreed
+from backends.consensus.nouns import DIFFERENCES, FIELD, TAB, TOOL, Agreed
 from backends.interface import LabelConfig, Prediction, Project
 from backends.label_studio.data_manager import item
 from backends.label_studio.suggestions import drop_predictions, put_predictions
@@ -21,6 +21,7 @@ from micro_models.region_json import to_json
 GoOn = Callable[[], None]
 Tell = Callable[[str, float], None]
 _DIGITS = 10
+_FIELDS = (FIELD, DIFFERENCES)
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,19 @@ def predictions(project: Project, tasks: Sequence[Agreed], version: str) -> dict
 
 def mark(
     client: LabelStudio, project_id: int, tasks: Sequence[Agreed], *, tell: Tell, go_on: GoOn
-) -> int:
-    """Write how far people agree on each task, and the tab of those on which they differ; its id.
+) -> int | None:
+    """Write how far people agree on each task, and the tab of those on which they differ; its id,
+    None where no task has several annotators.
 
     Errors: `LabelStudioError`.
     """
-    values = {one.task_id: {FIELD: percent(one.agreement)} for one in tasks}
-    drop_fields(client, project_id, [FIELD], go_on=go_on, keep=values.keys())
+    values = {
+        one.task_id: {FIELD: percent(one.agreement), DIFFERENCES: one.differences} for one in tasks
+    }
+    drop_fields(client, project_id, _FIELDS, go_on=go_on, keep=values.keys())
+    if not values:
+        drop_tab(client, project_id, TAB)
+        return None
     written = 0
 
     def each() -> None:
@@ -96,7 +103,7 @@ def mark(
         go_on()
 
     put_fields(client, project_id, values, go_on=each)
-    shown = [item(f"data.{FIELD}", "less", "Number", 100)]
+    shown = [item(f"data.{DIFFERENCES}", "greater", "Number", 0)]
     return put_tab(client, project_id, TAB, items=shown, ordering=[f"tasks:data.{FIELD}"])
 
 
@@ -120,4 +127,4 @@ def withdraw(client: LabelStudio, project_id: int, *, go_on: GoOn) -> Removed:
     """
     tab = drop_tab(client, project_id, TAB)
     gone = drop_predictions(client, project_id, TOOL, go_on=go_on)
-    return Removed(gone, drop_fields(client, project_id, [FIELD], go_on=go_on), tab)
+    return Removed(gone, drop_fields(client, project_id, _FIELDS, go_on=go_on), tab)

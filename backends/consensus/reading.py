@@ -8,8 +8,9 @@ from typing import Any
 from label_studio_sdk import LabelStudio
 
 from backends.consensus.nouns import Overlap
-from backends.errors import LabelpilotError, LabelStudioError
+from backends.errors import LabelpilotError, LabelStudioError, MediaError
 from backends.interface import ImageSource, LabelledTask, Project
+from backends.label_studio.accounts import find_own_account
 from backends.label_studio.annotations import Reading, first_image, read_annotation
 from backends.label_studio.client import told
 from backends.label_studio.data_manager import item, later, page, tasks_of
@@ -25,6 +26,8 @@ Size = tuple[int, int]
 _LISTED_AT_ONCE = 500
 # A mask is a byte for each pixel of its picture, and all are compared at once.
 MOST_MASK_BYTES = 1_000_000_000
+_PLACELESS = frozenset({"Choices", "Taxonomy"})
+_NO_SIZE = (1, 1)
 
 
 def overlapping(
@@ -38,20 +41,21 @@ def overlapping(
     """The tasks that two people or more have submitted, and by task id why some have no part.
 
     Of each person the newest annotation counts, one marked as ground truth before others. Skipped
-    ones and drafts do not, nor does what labelpilot annotated by itself. Errors:
-    `LabelStudioError`.
+    ones and drafts do not, nor does what labelpilot annotated by itself, changed since or not.
+    Errors: `LabelStudioError`.
     """
     ids = _ids(client, project.id, go_on)
     found: list[Overlap] = []
     problems: dict[int, str] = {}
     left_bytes, done = MOST_MASK_BYTES, 0
+    account = find_own_account(client) if ids else None
     for some in labelled_tasks(client, project.id, ids):
         go_on()
         done += len(some)
         tell(f"reads {len(ids)} tasks", done / max(len(ids), 1))
         for one in some:
             try:
-                overlap = read_overlap(one.task, project, images, problems)
+                overlap = read_overlap(one.task, project, images, problems, account=account)
             except LabelStudioError:
                 raise
             except LabelpilotError as error:
@@ -68,18 +72,31 @@ def overlapping(
 
 
 def read_overlap(
-    task: LabelledTask, project: Project, images: ImageSource, problems: dict[int, str]
+    task: LabelledTask,
+    project: Project,
+    images: ImageSource,
+    problems: dict[int, str],
+    *,
+    account: int | None = None,
 ) -> Overlap | None:
-    """What each person says about a task; None where fewer than two do. Errors: `MediaError`."""
+    """What each person says about a task; None where fewer than two do.
+
+    `account`: labelpilot's own. What it stored is no voice, though a person changed it since: it
+    began as what the others said, or a model. Errors: `MediaError`.
+    """
     marked, others = submitted(list(task.annotations))
     newest: dict[int, list[Json]] = {}
     for one in [*marked, *others]:
         person = person_of(one)
-        if person is not None:
+        if person is not None and person != account:
             newest.setdefault(person, []).append(one)
     if len(newest) < 2:
         return None
-    size_px = _size(newest.values()) or _located(task, project, images)
+    placed = [one for own in newest.values() for some in own for one in _placed(some)]
+    if placed:
+        size_px = _size(placed) or _located(task, project, images)
+    else:
+        size_px = _unseen_size(task, project, images)
     answers = {}
     for person, own in newest.items():
         reading = _first_complete(own, project, size_px)
@@ -101,20 +118,28 @@ def person_of(annotation: Json) -> int | None:
 
 
 def names(client: LabelStudio, people: Sequence[int]) -> dict[int, str]:
-    """Name and e-mail of people, by id, for people to read. Errors: `LabelStudioError`."""
-    with told("listing users"):
-        users = client.users.list()
-    by_id = {int(one.id): one for one in users}
+    """What people are called, by id: their names, or "user 7". Never an e-mail address: reports
+    are shown to whoever reaches the status page. Errors: `LabelStudioError`.
+    """
+    by_id = {int(one.id): one for one in _users(client)}
     return {person: _name(by_id.get(person), person) for person in people}
 
 
+def emails(client: LabelStudio, people: Sequence[int]) -> dict[int, str]:
+    """E-mail addresses of people, by id, where known. Errors: `LabelStudioError`."""
+    by_id = {int(one.id): str(one.email or "") for one in _users(client)}
+    return {person: by_id[person] for person in people if by_id.get(person)}
+
+
+def _users(client: LabelStudio) -> list[Any]:
+    with told("listing users"):
+        return list(client.users.list())
+
+
 def _name(user: Any, person: int) -> str:
-    if user is None:
-        return f"user {person}"
     parts = (str(getattr(user, part, None) or "") for part in ("first_name", "last_name"))
-    full = " ".join(filter(None, parts))
-    email = str(user.email or "") or f"user {person}"
-    return f"{full} <{email}>" if full else email
+    full = " ".join(part for part in parts if part and "@" not in part)
+    return full or f"user {person}"
 
 
 def _ids(client: LabelStudio, project_id: int, go_on: GoOn) -> list[int]:
@@ -139,19 +164,16 @@ def _first_complete(annotations: Sequence[Json], project: Project, size_px: Size
     return next((reading for reading in readings if reading.is_complete), None)
 
 
-def _size(of_people: Iterable[Sequence[Json]]) -> Size | None:
+def _placed(annotation: Json) -> list[Json]:
+    """Its regions that have a place on the picture."""
+    return [one for one in _items(annotation) if "original_width" in one or _has_place(one)]
+
+
+def _size(placed: Iterable[Json]) -> Size | None:
     """The picture's (width, height) as the editor noted it with each region; None if it did not,
     or not always the same.
     """
-    sizes = {
-        (one.get("original_width"), one.get("original_height"))
-        for some in of_people
-        for annotation in some
-        for one in _items(annotation)
-        if "original_width" in one or _has_place(one)
-    }
-    if not sizes:
-        return (1, 1)  # classes alone: nothing has a place
+    sizes = {(one.get("original_width"), one.get("original_height")) for one in placed}
     width, height = sizes.pop()
     if sizes or not isinstance(width, int) or not isinstance(height, int):
         return None
@@ -180,6 +202,18 @@ def _located(task: LabelledTask, project: Project, images: ImageSource) -> Size:
     key = next((one.data_key for one in project.config.media if one.name == name), "")
     file = images.locate(str(task.data.get(key) or ""), project.key, task.id)
     return file.width_px, file.height_px
+
+
+def _unseen_size(task: LabelledTask, project: Project, images: ImageSource) -> Size:
+    """Where nobody drew anything: the picture's, since a model may have. A picture that cannot be
+    had has no model's regions, and where classes alone are asked nothing has a place.
+    """
+    if all(control.tag in _PLACELESS for control in project.config.controls):
+        return _NO_SIZE
+    try:
+        return _located(task, project, images)
+    except MediaError:
+        return _NO_SIZE
 
 
 def _mask_bytes(overlap: Overlap) -> int:

@@ -32,14 +32,11 @@ def dawid_skene(votes: Votes, *, iterations: int = 300, tolerance: float = 1e-4)
         table = tables(votes.confusions(probabilities))
         return np.exp(log_posterior(votes, table, probabilities))
 
-    found, steps, converged = settled(
-        votes.shares(), improve, iterations=iterations, tolerance=tolerance
-    )
+    found, steps = settled(votes.shares(), improve, iterations=iterations, tolerance=tolerance)
     return concluded(
         votes,
         found,
         iterations=steps,
-        converged=converged,
         confusions=tables(votes.confusions(found)),
     )
 

@@ -35,11 +35,9 @@ def glad(votes: Votes, *, iterations: int = 60, tolerance: float = 1e-4) -> Cons
         ability, clear = _climbed(votes, probabilities, ability, clear)
         return _posterior(votes, probabilities, ability, clear)
 
-    found, steps, converged = settled(
-        votes.shares(), improve, iterations=iterations, tolerance=tolerance
-    )
+    found, steps = settled(votes.shares(), improve, iterations=iterations, tolerance=tolerance)
     figures = {f"ability {w}": float(value) for w, value in enumerate(ability)}
-    return concluded(votes, found, iterations=steps, converged=converged, figures=figures)
+    return concluded(votes, found, iterations=steps, figures=figures)
 
 
 def _climbed(

@@ -32,12 +32,13 @@ _MODEL_ALONE = 0.5
 class Joined:
     """One thing. The region's score is the probability that it is there and called so.
 
-    `people`: who drew it; `agreement`: how alike they drew it, 0..1, None where one alone did.
+    `people`: who drew it; `called`: the labels that they gave it; `agreement`: how alike they drew
+    it, 0..1, None where one alone did.
     """
 
     region: Region
     people: tuple[int, ...]
-    by_model: bool
+    called: frozenset[str]
     agreement: float | None
 
 
@@ -47,7 +48,7 @@ class Annotator:
 
     `agreement` with the others, 0..1, with its 90% interval, over `pictures`. By class: `misses`,
     the share of things there that were not drawn; `false_alarms`, the share of drawn ones that are
-    not there. `spread`: the error of what was drawn, in parts of a region.
+    not there.
     """
 
     pictures: int
@@ -57,7 +58,6 @@ class Annotator:
     high: float
     misses: Mapping[str, float]
     false_alarms: Mapping[str, float]
-    spread: float
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def join_regions(
     seen = _sightings(answers, found, pictures, things, names, n_people)
     there = existence(seen)
     calls = _called(pictures, things, names, n_people)
-    weights, errors = _weights(pictures, things, n_people)
+    weights = _weights(pictures, things, n_people)
     joined: list[list[Joined]] = [[] for _ in answers]
     for index, (at, group) in enumerate(things):
         probability = float(there.there[index])
@@ -130,7 +130,7 @@ def join_regions(
     return JoinedPictures(
         tuple(tuple(sorted(some, key=lambda one: -one.region.score)) for some in joined),
         tuple(float(np.mean(list(own.values()))) if own else None for own in pairs),
-        _annotators(answers, pairs, seen, there, names, errors),
+        _annotators(answers, pairs, seen, there, names),
         _lift(seen, there) if model is not None else None,
     )
 
@@ -201,8 +201,8 @@ def _called(
 
 def _weights(
     pictures: Sequence[Grouped], things: Sequence[tuple[int, tuple[int, ...]]], n_people: int
-) -> tuple[Matrix, Matrix]:
-    """(people + model,) how much each one's drawing counts, and their errors."""
+) -> Matrix:
+    """(people + model,) how much each one's drawing counts."""
     pairs = [
         (picture.owners[a], picture.owners[b], 1 - float(picture.alike[a, b]))
         for at, group in things
@@ -212,7 +212,7 @@ def _weights(
     table = np.array(pairs, dtype=np.float64).reshape(-1, 3)
     owners = table[:, :2].astype(np.int64)
     errors = spreads(owners[:, 0], owners[:, 1], table[:, 2], n_people + 1)
-    return 1 / errors**2, errors
+    return 1 / errors**2
 
 
 def _joined(
@@ -232,7 +232,7 @@ def _joined(
     return Joined(
         Region(names[best], shape, min(max(there * float(call[best]), 0.0), 1.0)),
         tuple(sorted(picture.owners[i] for i in people)),
-        len(people) < len(group),
+        frozenset(picture.regions[i].label for i in people),
         float(np.mean(between)) if between else None,
     )
 
@@ -254,7 +254,6 @@ def _annotators(
     seen: Sightings,
     there: Existence,
     names: Sequence[str],
-    errors: Matrix,
 ) -> tuple[Annotator, ...]:
     looked = {
         (person, name)
@@ -282,7 +281,6 @@ def _annotators(
                 high=high,
                 misses={name: float(1 - there.hits[person, at]) for at, name in known},
                 false_alarms={name: float(there.false_alarms[person, at]) for at, name in known},
-                spread=float(errors[person]),
             )
         )
     return tuple(annotators)

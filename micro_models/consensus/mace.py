@@ -35,11 +35,9 @@ def mace(votes: Votes, *, iterations: int = 300, tolerance: float = 1e-4) -> Con
         people = people.seen(votes, probabilities)
         return people.posterior(votes, probabilities)
 
-    found, steps, converged = settled(
-        votes.shares(), improve, iterations=iterations, tolerance=tolerance
-    )
+    found, steps = settled(votes.shares(), improve, iterations=iterations, tolerance=tolerance)
     figures = {f"competence {w}": float(value) for w, value in enumerate(people.competence)}
-    return concluded(votes, found, iterations=steps, converged=converged, figures=figures)
+    return concluded(votes, found, iterations=steps, figures=figures)
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,5 @@ def one_coin(votes: Votes, *, iterations: int = 300, tolerance: float = 1e-4) ->
         scores = votes.summed(said * weight[votes.workers][:, None])
         return np.exp(log_softmax(scores + np.log(frequencies(probabilities))))
 
-    found, steps, converged = settled(
-        votes.shares(), improve, iterations=iterations, tolerance=tolerance
-    )
-    return concluded(votes, found, iterations=steps, converged=converged)
+    found, steps = settled(votes.shares(), improve, iterations=iterations, tolerance=tolerance)
+    return concluded(votes, found, iterations=steps)

@@ -37,7 +37,6 @@ class Consensus:
     labels: Ints
     workers: tuple[Quality, ...]
     iterations: int = 1
-    converged: bool = True
     confusions: Matrix | None = None
     figures: Mapping[str, float] = field(default_factory=dict)
 
@@ -47,7 +46,6 @@ def concluded(
     probabilities: Matrix,
     *,
     iterations: int = 1,
-    converged: bool = True,
     confusions: Matrix | None = None,
     figures: Mapping[str, float] | None = None,
 ) -> Consensus:
@@ -57,7 +55,6 @@ def concluded(
         probabilities.argmax(axis=1),
         worker_qualities(votes, probabilities),
         iterations,
-        converged,
         confusions,
         figures or {},
     )
@@ -65,14 +62,14 @@ def concluded(
 
 def settled(
     first: Matrix, improve: Callable[[Matrix], Matrix], *, iterations: int, tolerance: float
-) -> tuple[Matrix, int, bool]:
-    """Improve probabilities until none moves by `tolerance`: them, how often, whether it was."""
+) -> tuple[Matrix, int]:
+    """Improve probabilities until none moves by `tolerance`: them, and how often it was done."""
     found = first
     for count in range(1, iterations + 1):
         before, found = found, improve(found)
         if np.abs(found - before).max(initial=0.0) < tolerance:
-            return found, count, True
-    return found, iterations, False
+            return found, count
+    return found, iterations
 
 
 def worker_qualities(votes: Votes, probabilities: Matrix) -> tuple[Quality, ...]:

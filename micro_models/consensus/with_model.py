@@ -14,8 +14,10 @@ from micro_models.consensus.votes import Ints, Matrix, Votes
 # How alike people's errors on one item are (Kish's design effect): tried, and how likely before.
 _ALIKE = np.array([0.01, 0.03, 0.06, 0.1, 0.17, 0.25, 0.35, 0.5, 0.7, 0.9])
 _ALIKE_MIDDLE, _ALIKE_SPREAD = 0.25, 0.7
-# Before anything is measured: right as it says, right and too modest, or knowing nothing.
-_PRIOR = np.array([0.5, 0.5, 2.0])
+# Before anything is measured: its first class, its probabilities, nothing, and a confused class.
+_PRIOR = np.array([0.5, 0.5, 2.0, 0.5])
+# A row of the table of confusions begins as this many, spread by how frequent classes are.
+_ROW_CONFUSIONS = 4.0
 _BIN_STRENGTH, _BIN_ITEMS, _MOST_BINS = 10.0, 25, 4
 _FLOOR = -60.0
 
@@ -30,14 +32,19 @@ def with_model(
     Where the model is as sure, it is a mixture: its first class, its probabilities as they are, or
     nothing at all (the frequencies of the classes). The mixture is fitted by how well both fit
     together, which they only do as far as both know the truth: P(people, model) ~ sum over classes
-    of p q / frequency. All a are tried and weighed by that fit. A model that agrees by chance only
-    gets "nothing at all", so its weight goes to zero, and one too sure of its errors is found out
-    bin by bin. A row of NaN: no answer of the model. Items without votes get the model's
-    probabilities, as far as it is trusted.
+    of p q / frequency. A model that agrees by chance only gets "nothing at all", so its weight goes
+    to zero, and one too sure of its errors is found out bin by bin. With three classes or more it
+    is fitted a second time with a table of which class it takes for which: else one that knows two
+    breeds from all others, but not from each other, would seem to be right wherever people doubt
+    between the two. All a, with and without the table, are weighed by that fit, the table less its
+    k (k - 2) entries (BIC). A row of NaN: no answer of the model. Items without votes get the
+    model's probabilities, as far as it is trusted.
 
-    `figures`: "trust", the share of its answers that count, 0..1; "alike", a.
+    `figures`: "trust", the share of its answers that count, 0..1; "alike", a; "confuses", how
+    probable it is that the table is needed.
 
-    Source: after H. Goh et al., CROWDLAB (2022); L. Kish, Survey Sampling (1965).
+    Source: after H. Goh et al., CROWDLAB (2022); L. Kish, Survey Sampling (1965); G. Schwarz,
+    Estimating the Dimension of a Model (1978).
 
     >>> rng = np.random.default_rng(0)
     >>> truth = np.arange(60) % 2
@@ -55,25 +62,37 @@ def with_model(
     model = _Model.of(np.asarray(probabilities, dtype=np.float64), votes)
     shares = frequencies(from_people.probabilities)
     scores = np.maximum(_scores(votes, from_people), _FLOOR) - np.log(shares)
-    joined, fits, trusts = [], [], []
+    joined, fits, told = [], [], []
     for alike in _ALIKE:
         tempered = scores / (1 + np.maximum(votes.per_item() - 1, 0) * alike)[:, None]
         crowd = _balanced(tempered + np.log(shares), shares)
-        weights, fit = model.weighed(crowd, shares)
-        both = crowd * model.answers(weights, shares) / shares
-        joined.append(both / both.sum(axis=1, keepdims=True))
-        fits.append(fit + _before(alike))
-        trusts.append(model.trust(weights))
+        for confuses in (False, True) if votes.n_classes > 2 else (False,):
+            fit = model.fitted(crowd, shares, confuses=confuses)
+            both = crowd * model.answers(fit, shares) / shares
+            joined.append(both / both.sum(axis=1, keepdims=True))
+            fits.append(fit.fit + _before(alike))
+            told.append((model.trust(fit), alike, confuses))
     likely = np.exp(np.array(fits) - max(fits))
     likely /= likely.sum()
+    trust, alike, needed = (likely @ np.array(told, dtype=np.float64)).tolist()
     return concluded(
         votes,
         np.asarray(np.tensordot(likely, np.stack(joined), axes=1)),
         iterations=from_people.iterations,
-        converged=from_people.converged,
         confusions=from_people.confusions,
-        figures={"trust": float(likely @ np.array(trusts)), "alike": float(likely @ _ALIKE)},
+        figures={"trust": trust, "alike": alike, "confuses": needed},
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """(bins, parts) `weights` of the mixture; (first class, truth) `table` of what is confused, if
+    that is a part; the logarithm of how well both sides fit together.
+    """
+
+    weights: Matrix
+    table: Matrix | None
+    fit: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,49 +119,76 @@ class _Model:
         own = own / own.sum(axis=1, keepdims=True)
         return cls(items, votes.n_items, own, own.argmax(axis=1), _bins(own.max(axis=1)))
 
-    def weighed(self, crowd: Matrix, shares: Matrix) -> tuple[Matrix, float]:
-        """(bins, 3) weights of the mixture, and the logarithm of how well both fit together.
-
-        EM; the likelihood has one maximum, since the weights are mixed linearly.
-        """
+    def fitted(self, crowd: Matrix, shares: Matrix, *, confuses: bool) -> _Fit:
+        """By EM; without the table the likelihood has one maximum, since weights mix linearly."""
         lift = crowd[self.items] / shares
-        each = np.stack(
+        table = before = _spread_evenly(shares)
+        size = len(_PRIOR) if confuses else len(_PRIOR) - 1
+        weights = np.full((int(self.bins.max(initial=0)) + 1, size), 1 / size)
+        for _ in range(100):
+            confused = lift * table[self.first]
+            parts = self._each(lift, confused)[:, :size] * weights[self.bins]
+            parts /= parts.sum(axis=1, keepdims=True)
+            new = self._counted(parts)
+            moved = float(np.abs(new - weights).max())
+            weights = new
+            if confuses:
+                sums = confused * (parts[:, -1] / np.maximum(confused.sum(axis=1), 1e-300))[:, None]
+                seen = np.zeros_like(before)
+                np.add.at(seen, self.first, sums)
+                seen += _ROW_CONFUSIONS * before
+                changed: Matrix = seen / seen.sum(axis=1, keepdims=True)
+                moved = max(moved, float(np.abs(changed - table).max()))
+                table = changed
+            if moved < 1e-4:
+                break
+        each = self._each(lift, lift * table[self.first])[:, :size] * weights[self.bins]
+        fit = float(np.log(each.sum(axis=1)).sum())
+        if not confuses:
+            return _Fit(weights, None, fit)
+        entries = len(shares) * (len(shares) - 2)
+        return _Fit(weights, table, fit - entries / 2 * np.log(1 + len(self.items) / len(shares)))
+
+    def _each(self, lift: Matrix, confused: Matrix) -> Matrix:
+        """(its items, parts) how well each part of the mixture fits what people say."""
+        return np.stack(
             [
                 np.take_along_axis(lift, self.first[:, None], axis=1)[:, 0],
                 (lift * self.probabilities).sum(axis=1),
                 np.ones(len(self.items)),
+                confused.sum(axis=1),
             ],
             axis=1,
         )
-        weights = np.full((int(self.bins.max(initial=0)) + 1, 3), 1 / 3)
-        for _ in range(100):
-            parts = each * weights[self.bins]
-            parts /= parts.sum(axis=1, keepdims=True)
-            count = np.stack(
-                [np.bincount(self.bins, parts[:, at], len(weights)) for at in range(3)], axis=1
-            )
-            mean = count.sum(axis=0) + _PRIOR
-            new = count + _BIN_STRENGTH * mean / mean.sum()
-            new /= new.sum(axis=1, keepdims=True)
-            moved = float(np.abs(new - weights).max())
-            weights = new
-            if moved < 1e-5:
-                break
-        return weights, float(np.log((each * weights[self.bins]).sum(axis=1)).sum())
 
-    def answers(self, weights: Matrix, shares: Matrix) -> Matrix:
+    def _counted(self, parts: Matrix) -> Matrix:
+        """(bins, parts) the weights that follow; a bin begins as the mean of all."""
+        size, bins = parts.shape[1], int(self.bins.max(initial=0)) + 1
+        count = np.stack([np.bincount(self.bins, parts[:, at], bins) for at in range(size)], axis=1)
+        mean = count.sum(axis=0) + _PRIOR[:size]
+        new = count + _BIN_STRENGTH * mean / mean.sum()
+        return np.asarray(new / new.sum(axis=1, keepdims=True))
+
+    def answers(self, fit: _Fit, shares: Matrix) -> Matrix:
         """(items, classes) its probabilities as far as they are trusted."""
         found = np.tile(shares, (self.n_items, 1))
-        own = weights[self.bins]
+        own = fit.weights[self.bins]
         first = np.eye(len(shares))[self.first]
-        found[self.items] = (
-            own[:, :1] * first + own[:, 1:2] * self.probabilities + own[:, 2:] * shares
-        )
+        said = own[:, :1] * first + own[:, 1:2] * self.probabilities + own[:, 2:3] * shares
+        if fit.table is not None:
+            said += own[:, 3:] * fit.table[self.first]
+        found[self.items] = said
         return found
 
-    def trust(self, weights: Matrix) -> float:
+    def trust(self, fit: _Fit) -> float:
         """The share of its answers that are not taken for nothing, 0..1."""
-        return float(1 - weights[self.bins, 2].mean()) if len(self.items) else 0.0
+        return float(1 - fit.weights[self.bins, 2].mean()) if len(self.items) else 0.0
+
+
+def _spread_evenly(shares: Matrix) -> Matrix:
+    """(first class, truth) any other class, as frequent as it is."""
+    other = shares * (1 - np.eye(len(shares)))
+    return np.asarray(other / np.maximum(other.sum(axis=1, keepdims=True), 1e-300))
 
 
 def _bins(sure: Matrix) -> Ints:

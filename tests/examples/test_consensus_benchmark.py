@@ -55,6 +55,12 @@ def test_a_simulated_model_never_costs_a_point(shared: Path) -> None:
     assert np.mean([row.mean_gain for row in rows]) > 0.5
 
 
+def test_a_model_that_errs_as_people_do_costs_no_point_either(shared: Path) -> None:
+    crowd = read_crowd(shared / "data/crowd", "dog")
+    rows = beside_model("dog", crowd, seeds=1, accuracies=(0.5, 0.7, 0.9), styles=("as people",))
+    assert min(row.mean_gain for row in rows) >= -1.0
+
+
 def test_the_same_without_shared_data() -> None:
     rows = beside_model("made up", made_up(), seeds=2, **FEW)
     assert np.mean([row.mean_gain for row in rows]) > 0
@@ -68,6 +74,17 @@ def test_regions_are_better_together(shape: str) -> None:
     assert found.f1 > found.f1_best_single
     assert found.iou >= found.iou_best_single
     assert found.iou > found.iou_medoid - 0.005  # of points the medoid is hardly worse
+
+
+def test_a_simulated_model_confuses_what_it_is_told_to() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 900)
+    swap = np.array([[0, 1, 0], [1, 0, 0], [0, 1, 0]], dtype=np.float64)
+    found = simulated_model(truth, 3, accuracy=0.6, style="as people", rng=rng, confused=swap)
+    said = found.argmax(axis=1)
+    wrong = said != truth
+    assert wrong.mean() == pytest.approx(0.4, abs=0.05)
+    assert np.array_equal(said[wrong], swap.argmax(axis=1)[truth[wrong]])
 
 
 @pytest.mark.parametrize("style", ["calibrated", "over-confident", "surest when wrong"])

@@ -102,6 +102,35 @@ def test_no_overlap_and_an_empty_model_are_no_trouble() -> None:
     assert found.tasks[0].regions == ()
 
 
+def test_who_chose_nothing_differs_from_who_chose() -> None:
+    tasks = [
+        overlap(1, {1: [light("hell")], 2: []}),
+        overlap(2, {1: [light("hell")], 2: [light("hell")]}),
+        overlap(3, {1: [], 2: []}),
+    ]
+    found = joined(tasks, one_of=LIGHT, found=None, names={}).tasks
+    assert [one.agreement for one in found] == [0.0, 1.0, 1.0]
+    assert [one.differences for one in found] == [1, 0, 0]
+
+
+def test_only_what_people_dispute_is_a_difference() -> None:
+    def pair(task: int, first: list[Region], second: list[Region]) -> Overlap:
+        return overlap(task, {1: first, 2: second})
+
+    named = [Region("Hund", box(10).shape)]
+    tasks = [pair(task, [box(10), box(60)], [box(10.5), box(60)]) for task in range(20)]
+    tasks += [
+        pair(20, [box(10)], [box(16)]),  # drawn otherwise
+        pair(21, [box(10)], named),  # called otherwise
+        pair(22, [box(10), box(90)], [box(10)]),  # one more
+        pair(23, [box(10)], [box(10)]),  # the model sees something else
+    ]
+    model = {task: [box(150, 0.95)] for task in (23,)}
+    found = joined(tasks, one_of=[], found=model, names={}).tasks
+    assert all(one.agreement < 1 for one in found[:20])
+    assert [one.differences for one in found] == [0] * 20 + [1, 1, 1, 0]
+
+
 def test_what_is_written_has_its_controls_and_a_version_of_its_own() -> None:
     tasks = [
         overlap(task, {1: [box(10), light("hell")], 2: [box(12), light("hell")]}) for task in (5, 6)

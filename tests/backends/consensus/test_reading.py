@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from backends.consensus import reading
-from backends.consensus.reading import person_of, read_overlap
+from backends.consensus.reading import emails, names, person_of, read_overlap
 from backends.errors import MediaError
 from backends.interface import ImageFile, LabelledTask, Project
 from backends.label_studio.label_xml import parse_label_config
@@ -115,9 +117,43 @@ def test_what_cannot_be_read_is_told_and_an_older_one_stands_in() -> None:
     assert "nothing can be read" in problems[3]
 
 
+def test_what_labelpilot_stored_is_no_voice_even_changed_by_a_person() -> None:
+    problems: dict[int, str] = {}
+    annotations = by(1, [box(0)]), by(9, [box(0)], 3, created_at="2025-01-01T00:00:00Z")
+    task = LabelledTask(3, "now", {"image": "/a.png"}, annotations)
+    assert read_overlap(task, PROJECT, Pictures(), problems, account=9) is None
+    assert read_overlap(task, PROJECT, Pictures(), problems) is not None
+
+
+def test_where_nobody_drew_the_size_is_the_pictures() -> None:
+    found, _ = overlap(by(1, []), by(2, [], 1), images=Pictures(size=(400, 200)))
+    assert found.size_px == (400, 200)
+    found, _ = overlap(by(1, []), by(2, [], 1), images=Pictures())
+    assert found.size_px == (1, 1)
+
+
+def test_people_have_names_and_no_addresses() -> None:
+    class Users:
+        @staticmethod
+        def list() -> list[Any]:
+            return [
+                SimpleNamespace(id=1, first_name="Änne", last_name="", email="a@example.com"),
+                SimpleNamespace(id=2, first_name="b@example.com", last_name=None, email="b@x.com"),
+            ]
+
+    client: Any = SimpleNamespace(users=Users)
+    assert names(client, [1, 2, 3]) == {1: "Änne", 2: "user 2", 3: "user 3"}
+    assert emails(client, [1, 2, 3]) == {1: "a@example.com", 2: "b@x.com"}
+
+
 def test_classes_need_no_picture_and_sizes_that_differ_ask_for_it() -> None:
     images = Pictures(size=(400, 200))
-    found, _ = overlap(by(1, [light("hell")]), by(2, [light("dark")], 1), images=images)
+    of_classes = [one for one in CONFIG.controls if one.tag == "Choices"]
+    project = Project("7.1700000000", replace(CONFIG, controls=tuple(of_classes)))
+    both = by(1, [light("hell")]), by(2, [light("dark")], 1)
+    task = LabelledTask(3, "now", {"image": "/a.png"}, both)
+    found = read_overlap(task, project, images, {})
+    assert found is not None
     assert images.asked == 0
     assert [one.shape for one in found.answers[1]] == [WholeImage()]
     other = box(0, original_width=999)

@@ -154,6 +154,21 @@ def test_a_model_never_hurts_much_and_a_good_one_helps(accuracy: float, confiden
         assert np.mean(helped) > 0.03
 
 
+def test_a_model_that_confuses_what_people_confuse_is_no_judge_of_it() -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.integers(0, 4, 600)
+    other = truth ^ 1  # two breeds each: 0 and 1, 2 and 3
+    people = [np.where(rng.random(600) < 0.85, truth, other) for _ in range(5)]
+    votes = Votes.of(np.tile(np.arange(600), 5), np.repeat(np.arange(5), 600), np.ravel(people))
+    said = np.where(rng.random(600) < 0.5, truth, other)
+    model = np.full((600, 4), 0.05)
+    model[np.arange(600), said] = 0.85
+    alone = (dawid_skene(votes).labels == truth).mean()
+    found = with_model(votes, model)
+    better = max(alone, (said == truth).mean())
+    assert (found.labels == truth).mean() > better - 0.015
+
+
 def test_a_model_that_guesses_has_no_weight() -> None:
     votes, _ = crowd([0.8] * 5, items=400, classes=4)
     rng = np.random.default_rng(3)
