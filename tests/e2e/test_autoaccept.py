@@ -74,7 +74,13 @@ def test_audits_certify_what_is_accepted_and_all_is_taken_back(
     label_studio: LabelStudioServer, tmp_path: Path
 ) -> None:
     clip = ClipProject(label_studio, "autoaccept", pictures(tmp_path / "pictures"))
-    pilot = Acceptor(label_studio, clip.id, tmp_path / "data", LABELPILOT_TRAIN_BUDGET_S="30")
+    pilot = Acceptor(
+        label_studio,
+        clip.id,
+        tmp_path / "data",
+        LABELPILOT_TRAIN_BUDGET_S="30",
+        LABELPILOT_BLIND_SHARE="0",
+    )
     by_hand = {task: clip.submit(task) for task in clip.spread(LABELS)}
     assert "promoted" in pilot("train")
     pilot("prelabel", "--only-unlabelled")
