@@ -124,7 +124,7 @@ class _Model:
         lift = crowd[self.items] / shares
         table = before = _spread_evenly(shares)
         size = len(_PRIOR) if confuses else len(_PRIOR) - 1
-        weights = np.full((int(self.bins.max(initial=0)) + 1, size), 1 / size)
+        weights: Matrix = np.full((int(self.bins.max(initial=0)) + 1, size), 1 / size)
         for _ in range(100):
             confused = lift * table[self.first]
             parts = self._each(lift, confused)[:, :size] * weights[self.bins]
