@@ -111,6 +111,8 @@ def _row(line: Line, project_key: str, review: Summary) -> CaseRow:
     details = f"task {line.task_id}"
     if line.kind is ErrorKind.LOW_IOU and line.iou is not None:
         details += f", IoU {line.iou:.2f}"
+    if line.kind is ErrorKind.SPURIOUS and line.iou is not None:
+        details += f", one thing labelled twice: IoU {line.iou:.2f} with another label"
     picture = f"../reviews/{quote(project_key)}/{line.id}.jpg?v={quote(review.version)}"
     return CaseRow(
         id=line.id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -81,9 +81,10 @@ class _Judge:
             return
         label = self.scene.given[row].label
         reason = f"IoU {alike:.0%} with another {label}: one thing labelled twice"
-        yield self._error(
+        error = self._error(
             ErrorKind.SPURIOUS, row, None, None, reason, odds * alike / (1.001 - alike)
         )
+        yield replace(error, iou=float(alike))
 
     def _error(
         self,

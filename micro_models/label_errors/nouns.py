@@ -23,7 +23,8 @@ class LabelError:
 
     `example` and `index` tell which of the given regions (`index` None: it is missing); `score`:
     the probability 0..1 that it is an error; `suggested`: what the model found (None: nothing is
-    there); `iou`: how alike the given and the suggested shape are, 0..1, where both are.
+    there); `iou`: how alike the given and the suggested shape are, 0..1, where both are, or the
+    given one and another label of the same thing.
     """
 
     kind: ErrorKind

@@ -44,10 +44,16 @@ def test_known_cases_look_like_all_others(store: ReviewStore) -> None:
     assert shown.suspects == 1
 
 
-@pytest.mark.parametrize("kind", [ErrorKind.WRONG_LABEL, ErrorKind.MISSING, ErrorKind.SPURIOUS])
+@pytest.mark.parametrize("kind", [ErrorKind.WRONG_LABEL, ErrorKind.MISSING])
 def test_only_what_is_about_an_iou_tells_one(store: ReviewStore, kind: ErrorKind) -> None:
     put(store, Case(replace(suspect(1, kind), iou=1.0), known=True))
     assert page(store, KEY).cases[0].details == "task 1"  # type: ignore[union-attr]
+
+
+def test_why_a_label_that_fits_is_one_too_many(store: ReviewStore) -> None:
+    put(store, Case(replace(suspect(1, ErrorKind.SPURIOUS), iou=0.934)))
+    (row,) = page(store, KEY).cases  # type: ignore[union-attr]
+    assert row.details == "task 1, one thing labelled twice: IoU 0.93 with another label"
 
 
 def test_no_shape_is_decoded_for_a_look(

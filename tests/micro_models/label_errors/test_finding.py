@@ -198,6 +198,8 @@ def test_one_of_two_labels_of_one_thing_is_spurious() -> None:
     assert (best.kind, best.example) == (ErrorKind.SPURIOUS, 4)
     assert best.index in (2, EACH)
     assert "labelled twice" in best.reason
+    assert best.iou is not None
+    assert best.iou >= 0.7
 
 
 def test_pairs_are_no_twins_where_things_come_in_pairs() -> None:
