@@ -39,7 +39,7 @@ install-packages: $(VENV)/.packages # the part of install-server that a Docker l
 
 .PHONY: test
 test: install ## All tests that need no browser
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 2
 
 .PHONY: e2e
 e2e: install ## Tests with a real Label Studio and a real Chromium
