@@ -57,9 +57,10 @@ def test_a_cut_off_file_says_what_to_do(tmp_path: Path, kept: float, old_format:
     ],
 )
 def test_a_foreign_checkpoint_is_named_as_such(tmp_path: Path, stored: object, told: str) -> None:
-    if told == "do not fit together" and "model" in stored:  # type: ignore[operator]
-        if find_spec("ultralytics") is None:  # imported by itself it changes Pillow for all
-            pytest.skip("skipped: ultralytics is not installed")
+    needs_ultralytics = told == "do not fit together" and "model" in stored  # type: ignore[operator]
+    # Looked for, not imported: by itself it changes Pillow for all.
+    if needs_ultralytics and find_spec("ultralytics") is None:
+        pytest.skip("skipped: ultralytics is not installed")
     torch.save(stored, tmp_path / "foreign.pt")
     with pytest.raises(CheckpointError, match=told):
         load_sam(tmp_path / "foreign.pt", device="cpu", cache_dir=tmp_path / "cache")
