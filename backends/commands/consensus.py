@@ -105,7 +105,7 @@ def _consensus(
     is_dry: bool,
     as_json: bool,
 ) -> None:
-    from backends.consensus.reading import emails, names, overlapping
+    from backends.consensus.reading import emails, names, overlapping, without_audits
     from backends.label_studio.tasks import read_project
 
     client = services.studios.sdk()
@@ -119,6 +119,8 @@ def _consensus(
             tell=lambda text, part: tell(text, 0.2 * part),
             go_on=lambda: None,
         )
+        overlaps, withheld = without_audits(overlaps, services.audits.blind(project.key))
+        problems |= withheld
         found = _found(services, project_id, overlaps, problems, tell) if with_model else None
         tell("joins", 0.7)
         people = sorted({person for one in overlaps for person in one.answers})

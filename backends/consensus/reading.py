@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from label_studio_sdk import LabelStudio
@@ -115,6 +115,19 @@ def person_of(annotation: Json) -> int | None:
     person = annotation.get("completed_by")
     person = person.get("id") if isinstance(person, Mapping) else person
     return person if isinstance(person, int) and not isinstance(person, bool) else None
+
+
+def without_audits(
+    overlaps: Sequence[Overlap], withheld: Collection[int]
+) -> tuple[list[Overlap], dict[int, str]]:
+    """What may be joined, and by task id why the rest may not.
+
+    Whoever sees what a model says of an audit corrects it towards the model, and then it proves the
+    model better than it is.
+    """
+    left = [one for one in overlaps if one.task_id not in withheld]
+    audits = {one.task_id for one in overlaps} & set(withheld)
+    return left, dict.fromkeys(sorted(audits), "it is an audit, and is to stay blind")
 
 
 def names(client: LabelStudio, people: Sequence[int]) -> dict[int, str]:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from backends.consensus import reading
-from backends.consensus.reading import emails, names, person_of, read_overlap
+from backends.consensus.nouns import Overlap
+from backends.consensus.reading import emails, names, person_of, read_overlap, without_audits
 from backends.errors import MediaError
 from backends.interface import ImageFile, LabelledTask, Project
 from backends.label_studio.label_xml import parse_label_config
@@ -175,3 +176,10 @@ def test_too_many_regions_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_who_it_is_by(person: Any, number: int | None) -> None:
     assert person_of({"completed_by": person}) == number
+
+
+def test_audits_stay_blind() -> None:
+    tasks = [Overlap(task, (20, 10), {1: (), 2: ()}) for task in (3, 4, 5)]
+    left, problems = without_audits(tasks, {4, 9})
+    assert [one.task_id for one in left] == [3, 5]
+    assert problems == {4: "it is an audit, and is to stay blind"}
