@@ -59,6 +59,7 @@ class Learner:
     ) -> None:
         """See `backends.interface.Learner`."""
         begun = self._begun[project_key] = self._store.standing(project_key)
+        self._store.note_begun(begun)
         try:
             tell("compares with Label Studio")
             client = self._studios.sdk(project_key)
@@ -72,7 +73,9 @@ class Learner:
 
     def give_up(self, project_key: str, reason: str) -> None:
         """See `backends.interface.Learner`; what came while it went on is still news."""
-        begun = self._begun.get(project_key) or self._store.standing(project_key)
+        now, begun = self._store.standing(project_key), self._begun.get(project_key)
+        if begun is None or begun.changes != now.begun:  # it began in a process that is gone
+            begun = replace(now, changes=now.begun, since=0)
         self._store.note_failure(project_key, reason)
         self._store.note_step(project_key, None)
         self._store.note_seen(begun, labels=begun.labels)

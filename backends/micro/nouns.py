@@ -107,11 +107,11 @@ class Step:
 class Standing:
     """Where a project's learning stands.
 
-    `changes` counts events, `seen` those that the last training took note of, `since` the
-    submissions after it; `touched_at`: the last event. `asked`: a person asked for a training.
-    `tasks_came`: tasks were created since. `announced`: the version that predictions were last
-    refreshed to. `note` says what it waits for or why nothing was trained, `failure` why the last
-    training failed; "" for nothing.
+    `changes` counts events, `seen` those that the last training took note of, `begun` those that
+    there were when the last one began, `since` the submissions after it; `touched_at`: the last
+    event. `asked`: a person asked for a training. `tasks_came`: tasks were created since.
+    `announced`: the version that predictions were last refreshed to. `note` says what it waits for
+    or why nothing was trained, `failure` why the last training failed; "" for nothing.
     """
 
     project_key: str
@@ -126,6 +126,7 @@ class Standing:
     note: str = ""
     failure: str = ""
     step: Step | None = None
+    begun: int = 0
 
 
 @dataclass(frozen=True)

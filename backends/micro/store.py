@@ -101,6 +101,10 @@ class MicroStore(VersionStore):
             )
             connection.execute(sa.update(STANDINGS).where(key).values(labels=labels))
 
+    def note_begun(self, began: Standing) -> None:
+        """A training begins, and takes note of all that had happened when `began` was read."""
+        self._note(began.project_key, begun=began.changes)
+
     def note_labels(self, key: str, labels: int) -> None:
         """How many labelled tasks there are."""
         self._note(key, labels=labels)

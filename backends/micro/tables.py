@@ -37,6 +37,8 @@ STANDINGS = sa.Table(
     sa.Column("note", sa.Text, nullable=False, default=""),
     sa.Column("failure", sa.Text, nullable=False, default=""),
     sa.Column("step", sa.Text),
+    # What had changed when the last training began.
+    sa.Column("begun", sa.Integer, nullable=False, default=0, server_default="0"),
 )
 LABELLED = sa.Table(
     "micro_labelled",
@@ -99,6 +101,7 @@ def standing(row: sa.Row[Any]) -> Standing:
         asked=row.asked_in > row.seen,
         tasks_came=row.tasks_came_in > row.seen,
         labels=row.labels,
+        begun=row.begun,
         announced=row.announced,
         note=row.note,
         failure=row.failure,

@@ -376,6 +376,30 @@ def test_giving_up_says_why_and_keeps_what_came_since(
     assert world.store.waiting() == [standing]
 
 
+def test_what_came_after_a_training_began_that_took_its_process_with_it_is_still_news(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def die(*_: Any, **__: Any) -> None:
+        raise Killed
+
+    monkeypatch.setattr(learning, "scopes", die)
+    world.label(1, 2, 3, 4, 5)
+    with pytest.raises(Killed):
+        world.learn()
+    other = Learner(*world.parts)
+    other.give_up(KEY, "it ended 5 workers")
+    assert world.store.waiting() == []
+    world.label(6)
+    with pytest.raises(Killed):
+        world.learn()
+    world.label(7)
+    other.give_up(KEY, "it ended 5 workers")
+    assert [one.changes - one.seen for one in world.store.waiting()] == [1]
+
+
 def test_a_picture_that_is_lost_costs_only_itself(world: World) -> None:
     world.label(1, 2, 3, 4, 5, 6)
     world.images.lost = {3}
