@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -279,29 +278,6 @@ class TestKilled:
 
 
 class TestUndo:
-    def test_also_what_was_accepted_under_two_certificates(self, world: World) -> None:
-        world.certified()
-        for task_id in world.studio.annotated_by_us():
-            world.studio.found[task_id].annotations.clear()  # people deleted them
-        for _ in range(12):  # not every lot of audits certifies anything
-            world.renew()
-            with suppress(AssertionError):
-                world.certified()
-                break
-        ours = world.studio.annotated_by_us()
-        log = world.store.log(world.key)
-        twice = {one.task_id for one in log if one.fate is Fate.GONE} & ours
-        assert len(twice) > 10
-        there = {one: world.studio.found[one].annotations[0]["id"] for one in ours}
-        assert world.book.certified(world.key) == there
-        # As a kill between two lines, or a state of old, may leave it.
-        for one in log:
-            if one.fate is Fate.GONE:
-                world.store.note_fate(world.key, one, Fate.ACCEPTED)
-        counts = world.undo()
-        assert world.studio.annotated_by_us() == set()
-        assert counts[Fate.TAKEN_BACK] == len(ours)
-
     def test_all_is_taken_back_but_what_people_changed(self, world: World) -> None:
         found = world.certified()
         first, second, *_ = sorted(world.studio.annotated_by_us())
