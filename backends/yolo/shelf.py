@@ -106,8 +106,10 @@ class ModelShelf:
         download = self._downloads.get(known.name)
         if download is not None and not download.done():
             raise ModelMissing(f"{known.file} is being downloaded", advice="it takes a moment")
+        failed = download.exception() if download is not None else None
         raise ModelMissing(
-            f"{known.file} is not in the model folder",
+            f"{known.file} is not in the model folder"
+            + (f", and downloading it failed: {failed}" if failed else ""),
             advice=f"labelpilot weights get {known.name}, or put the file there by hand",
         )
 
