@@ -4,13 +4,76 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
+from backends.errors import StateError
 from backends.settings import Settings
+
+
+class Store:
+    """Base of what keeps its state in tables of its own. Safe among threads and processes.
+
+    `of`: what is kept, for messages. Errors of all methods, those of heirs too: `StateError` when
+    the database cannot be used.
+    """
+
+    def __init__(self, settings: Settings, tables: sa.MetaData, *, of: str) -> None:
+        self._engine, self._of = open_database(settings), of
+        with self._told():
+            make_tables(self._engine, tables)
+
+    def close(self) -> None:
+        """Close connections to the database; a later use opens new ones."""
+        self._engine.dispose()
+
+    def now(self) -> float:
+        """Seconds since 1970 by the database's clock, by which all that it keeps is dated."""
+        with self._reading() as connection:
+            return clock(connection)
+
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        with self._told(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _changing(self) -> Iterator[sa.Connection]:
+        """One transaction. Begin it with a write: SQLite refuses one who read and then writes."""
+        with self._told(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.SQLAlchemyError as error:
+            raise StateError(
+                f"the database of {self._of} failed ({type(error).__name__})",
+                advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder "
+                "written to",
+            ) from error
+
+
+def clock(connection: sa.Connection) -> float:
+    """Seconds since 1970 by the one clock that all workers share: SQLite is of one machine."""
+    if connection.dialect.name != "postgresql":
+        return time.time()
+    return float(
+        connection.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).scalar_one()
+    )
+
+
+def insert(connection: sa.Connection, table: sa.Table) -> Any:
+    """INSERT with ON CONFLICT, which both databases know, each in its dialect."""
+    on_postgres = connection.dialect.name == "postgresql"
+    return postgresql.insert(table) if on_postgres else sqlite.insert(table)
 
 
 def open_database(settings: Settings) -> sa.Engine:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
 
 import sqlalchemy as sa
 
 from backends.advise.nouns import Advice, Measured
 from backends.advise.targets import Metric
-from backends.database import make_tables, open_database
-from backends.errors import StateError
-from backends.jobs.changes import clock, insert
+from backends.database import Store, insert
 from backends.settings import Settings
 
 _METADATA = sa.MetaData()
@@ -43,25 +40,11 @@ _ADVICE = sa.Table(
 )
 
 
-class AdviseStore:
-    """Reads and writes points of learning curves and plans. Safe among threads and processes.
-
-    Errors of all methods: `StateError` when the database cannot be used.
-    """
+class AdviseStore(Store):
+    """Reads and writes points of learning curves and plans."""
 
     def __init__(self, settings: Settings) -> None:
-        self._engine = open_database(settings)
-        with _told():
-            make_tables(self._engine, _METADATA)
-
-    def close(self) -> None:
-        """Close connections to the database; a later use opens new ones."""
-        self._engine.dispose()
-
-    def now(self) -> float:
-        """Seconds since 1970 by the database's clock."""
-        with self._reading() as connection:
-            return clock(connection)
+        super().__init__(settings, _METADATA, of="learning curves")
 
     def points(self, project_key: str, scope: str) -> list[Measured]:
         """What was measured of a scope by this release, in the order of sizes."""
@@ -132,29 +115,6 @@ class AdviseStore:
         if row is None:
             return None
         return Advice(row.project_key, row.scope, row.made_at, json.loads(row.figures))
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with _told(), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _changing(self) -> Iterator[sa.Connection]:
-        with _told(), self._engine.begin() as connection:
-            yield connection
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors: `StateError` for what the database says."""
-    try:
-        yield
-    except sa.exc.SQLAlchemyError as error:
-        raise StateError(
-            f"the database of learning curves failed ({type(error).__name__})",
-            advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder "
-            "written to",
-        ) from error
 
 
 def _of(project_key: str, scope: str) -> sa.ColumnElement[bool]:

@@ -24,39 +24,23 @@ from backends.autoaccept.tables import (
     issued,
     issued_values,
 )
-from backends.database import make_tables, open_database
-from backends.errors import StateError
-from backends.jobs.changes import clock, insert
+from backends.database import Store, clock, insert
 from backends.settings import Settings
 
 
-class AutoacceptStore:
-    """Reads and writes what is kept of accepting. Safe among threads and processes.
-
-    Errors of all methods: `StateError` when the database cannot be used.
-    """
+class AutoacceptStore(Store):
+    """Reads and writes what is kept of accepting."""
 
     def __init__(self, settings: Settings) -> None:
-        self._engine = open_database(settings)
-        with _told():
-            make_tables(self._engine, METADATA)
-
-    def close(self) -> None:
-        """Close connections to the database; a later use opens new ones."""
-        self._engine.dispose()
+        super().__init__(settings, METADATA, of="certificates")
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Many changes come: SQLite tidies up whenever the last connection is closed."""
-        with _told(), self._engine.connect() as connection:
+        with self._reading() as connection:
             connection.execute(sa.select(1))
             connection.rollback()
             yield
-
-    def now(self) -> float:
-        """Seconds since 1970 by the database's clock."""
-        with self._reading() as connection:
-            return clock(connection)
 
     # Where a project stands
 
@@ -252,30 +236,6 @@ class AutoacceptStore:
     def _change_entry(self, key: str, one: Entry, **values: Any) -> None:
         with self._changing() as connection:
             connection.execute(sa.update(LOG).where(_is_entry(key, one)).values(**values))
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with _told(), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _changing(self) -> Iterator[sa.Connection]:
-        # The first statement of each is a write: SQLite refuses one who read and then writes.
-        with _told(), self._engine.begin() as connection:
-            yield connection
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors: `StateError` for what the database says."""
-    try:
-        yield
-    except sa.exc.SQLAlchemyError as error:
-        raise StateError(
-            f"the database of certificates failed ({type(error).__name__})",
-            advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder "
-            "written to",
-        ) from error
 
 
 def _is_entry(key: str, one: Entry) -> sa.ColumnElement[bool]:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from backends.consensus.nouns import Rated, Report
-from backends.database import make_tables, open_database
-from backends.errors import StateError
-from backends.jobs.changes import clock, insert
+from backends.database import Store, insert
 from backends.settings import Settings
 
 _METADATA = sa.MetaData()
@@ -32,25 +29,11 @@ _ANNOTATED = sa.Table(
 _AT_ONCE = 500
 
 
-class ConsensusStore:
-    """Reads and writes reports. Safe among threads and processes.
-
-    Errors of all methods: `StateError` when the database cannot be used.
-    """
+class ConsensusStore(Store):
+    """Reads and writes reports."""
 
     def __init__(self, settings: Settings) -> None:
-        self._engine = open_database(settings)
-        with _told():
-            make_tables(self._engine, _METADATA)
-
-    def close(self) -> None:
-        """Close connections to the database; a later use opens new ones."""
-        self._engine.dispose()
-
-    def now(self) -> float:
-        """Seconds since 1970 by the database's clock."""
-        with _told(), self._engine.connect() as connection:
-            return clock(connection)
+        super().__init__(settings, _METADATA, of="consensus")
 
     def put(self, report: Report) -> None:
         """Keep a report in place of the project's last one."""
@@ -63,7 +46,7 @@ class ConsensusStore:
     def report(self, project_key: str) -> Report | None:
         """The last report of a project."""
         query = sa.select(_REPORTS.c.report).where(_REPORTS.c.project_key == project_key)
-        with _told(), self._engine.connect() as connection:
+        with self._reading() as connection:
             found = connection.execute(query).scalar_one_or_none()
         return None if found is None else _report(json.loads(found))
 
@@ -82,7 +65,7 @@ class ConsensusStore:
     def annotated(self, project_key: str) -> list[int]:
         """The tasks with an annotation of ours, and some that may have one; by id."""
         query = sa.select(_ANNOTATED.c.task_id).where(_ANNOTATED.c.project_key == project_key)
-        with _told(), self._engine.connect() as connection:
+        with self._reading() as connection:
             return sorted(connection.execute(query).scalars())
 
     def drop_annotated(self, project_key: str, task_ids: Sequence[int]) -> None:
@@ -95,23 +78,6 @@ class ConsensusStore:
                         _ANNOTATED.c.project_key == project_key, _ANNOTATED.c.task_id.in_(some)
                     )
                 )
-
-    @contextmanager
-    def _changing(self) -> Iterator[sa.Connection]:
-        with _told(), self._engine.begin() as connection:
-            yield connection
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except sa.exc.SQLAlchemyError as error:
-        raise StateError(
-            f"the database of consensus failed ({type(error).__name__})",
-            advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder "
-            "written to",
-        ) from error
 
 
 def _report(stored: dict[str, Any]) -> Report:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
-from backends.database import make_tables, open_database
-from backends.errors import StateError
+from backends.database import Store, insert
 from backends.impact.nouns import Impact
-from backends.jobs.changes import insert
 from backends.settings import Settings
 from micro_models.impact import Shift, SpeedUp, Standing
 
@@ -28,25 +25,16 @@ _IMPACTS = sa.Table(
 )
 
 
-class ImpactStore:
-    """Reads and writes comparisons. Safe among threads and processes.
-
-    Errors of all methods: `StateError` when the database cannot be used.
-    """
+class ImpactStore(Store):
+    """Reads and writes comparisons."""
 
     def __init__(self, settings: Settings) -> None:
-        self._engine = open_database(settings)
-        with _told():
-            make_tables(self._engine, _METADATA)
-
-    def close(self) -> None:
-        """Close connections to the database; a later use opens new ones."""
-        self._engine.dispose()
+        super().__init__(settings, _METADATA, of="comparisons")
 
     def put(self, impact: Impact) -> None:
         """Keep a comparison in place of the project's last one."""
         values = {"made_at": impact.made_at, "content": json.dumps(as_json(impact))}
-        with _told(), self._engine.begin() as connection:
+        with self._changing() as connection:
             row = insert(connection, _IMPACTS).values(project_key=impact.project_key, **values)
             connection.execute(
                 row.on_conflict_do_update(index_elements=["project_key"], set_=values)
@@ -55,14 +43,14 @@ class ImpactStore:
     def get(self, project_key: str) -> Impact | None:
         """The last one of a project; None without."""
         query = sa.select(_IMPACTS.c.content).where(_IMPACTS.c.project_key == project_key)
-        with _told(), self._engine.connect() as connection:
+        with self._reading() as connection:
             content: str | None = connection.execute(query).scalar()
         return None if content is None else read_json(json.loads(content))
 
     def forget(self, project_key: str) -> bool:
         """Forget that of a project; False if there was none."""
         query = sa.delete(_IMPACTS).where(_IMPACTS.c.project_key == project_key)
-        with _told(), self._engine.begin() as connection:
+        with self._changing() as connection:
             return bool(connection.execute(query).rowcount)
 
 
@@ -101,15 +89,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except sa.exc.SQLAlchemyError as error:
-        raise StateError(
-            f"the database of comparisons failed ({type(error).__name__})",
-            advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder "
-            "written to",
-        ) from error

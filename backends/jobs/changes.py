@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from backends.database import insert
 from backends.jobs.tables import (
     FAILURES,
     JOBS,
@@ -47,21 +47,6 @@ def locked(engine: sa.Engine, job_id: str, *, works: bool = False) -> Iterator[s
     with engine.begin() as connection:
         connection.execute(sa.update(JOBS).where(JOBS.c.id == job_id).values(values))
         yield connection
-
-
-def clock(connection: sa.Connection) -> float:
-    """Seconds since 1970 by the one clock that all workers share: SQLite is of one machine."""
-    if connection.dialect.name != "postgresql":
-        return time.time()
-    return float(
-        connection.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).scalar_one()
-    )
-
-
-def insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """INSERT with ON CONFLICT, which both databases know, each in its dialect."""
-    on_postgres = connection.dialect.name == "postgresql"
-    return postgresql.insert(table) if on_postgres else sqlite.insert(table)
 
 
 def add_tasks(

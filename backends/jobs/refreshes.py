@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from backends.database import insert
 from backends.interface import Project
-from backends.jobs.changes import add_turn, end, end_if_done, forget_old, insert, locked
+from backends.jobs.changes import add_turn, end, end_if_done, forget_old, locked
 from backends.jobs.tables import (
     JOBS,
     OPEN,

@@ -9,18 +9,16 @@ from collections.abc import Collection, Iterable, Sequence
 import sqlalchemy as sa
 import sqlalchemy.orm  # or DBOS does it in a thread, and others meet a half of it
 
-from backends.database import make_tables, open_database
+from backends.database import clock, insert, make_tables, open_database
 from backends.errors import StateError
 from backends.interface import Project
 from backends.jobs.changes import (
     AT_ONCE,
     add_tasks,
     add_turn,
-    clock,
     end,
     end_if_done,
     forget_old,
-    insert,
     locked,
 )
 from backends.jobs.refreshes import RefreshStore

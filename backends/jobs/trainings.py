@@ -7,7 +7,8 @@ import uuid
 
 import sqlalchemy as sa
 
-from backends.jobs.changes import add_turn, end, forget_old, insert, locked
+from backends.database import insert
+from backends.jobs.changes import add_turn, end, forget_old, locked
 from backends.jobs.tables import (
     JOBS,
     OPEN,

@@ -7,14 +7,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import sqlalchemy as sa
 
+from backends.database import clock, insert
 from backends.jobs.changes import (
     AT_ONCE,
     add_tasks,
     add_turn,
-    clock,
     end_if_done,
     held,
-    insert,
     locked,
     take_away,
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from backends.jobs.changes import insert
+from backends.database import insert
 from backends.jobs.tables import UNSHOWN
 
 Json = dict[str, Any]

@@ -9,13 +9,12 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 import sqlalchemy as sa
 
-from backends.database import make_tables, open_database
-from backends.errors import StateError
+from backends.database import Store, insert
 from backends.settings import Settings
 
 _AT_ONCE = 500  # values in one IN list: databases limit them
@@ -69,24 +68,17 @@ class Drawn:
     spent_on: str = ""
 
 
-class AuditBook:
-    """Remembers drawn tasks by project. Safe among threads and processes.
+class AuditBook(Store):
+    """Remembers drawn tasks by project.
 
-    `blind` and `untaught` answer from what was read at most `refresh_s` ago. Errors of all
-    methods: `StateError` when the database cannot be used.
+    `blind` and `untaught` answer from what was read at most `refresh_s` ago.
     """
 
     def __init__(self, settings: Settings, *, refresh_s: float = 1.0) -> None:
-        self._engine = open_database(settings)
-        with _told():
-            make_tables(self._engine, _METADATA)
+        super().__init__(settings, _METADATA, of="audits")
         self._refresh_s = refresh_s
         self._lock = threading.Lock()
         self._known: dict[str, tuple[tuple[Drawn, ...], float]] = {}
-
-    def close(self) -> None:
-        """Close connections to the database; a later use opens new ones."""
-        self._engine.dispose()
 
     def blind(self, project_key: str) -> frozenset[int]:
         """Tasks that people are to label without seeing any answer of ours."""
@@ -100,7 +92,7 @@ class AuditBook:
     def drawn(self, project_key: str) -> list[Drawn]:
         """All tasks that are drawn now, in the order of their places."""
         query = sa.select(_AUDITS).where(_AUDITS.c.project_key == project_key)
-        with _told(), self._engine.connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(query.order_by(_AUDITS.c.place, _AUDITS.c.task_id)).all()
         return [
             Drawn(row.task_id, Withheld(row.kind), row.place, row.drawn_at, row.spent_on)
@@ -113,46 +105,28 @@ class AuditBook:
             sa.select(table.c.task_id).where(table.c.project_key == project_key)
             for table in (_EVER, _AUDITS)
         ]
-        with _told(), self._engine.connect() as connection:
+        with self._reading() as connection:
             return frozenset(n for query in queries for n in connection.execute(query).scalars())
 
     def last_place(self, project_key: str) -> int:
         """The highest place of a drawn task, 0 without any."""
         query = sa.select(sa.func.max(_AUDITS.c.place)).where(_AUDITS.c.project_key == project_key)
-        with _told(), self._engine.connect() as connection:
+        with self._reading() as connection:
             return int(connection.execute(query).scalar() or 0)
 
     def draw(self, project_key: str, drawn: Sequence[Drawn]) -> None:
         """Withhold these tasks from now on; those that are drawn already stay as they are."""
-        ids = [one.task_id for one in drawn]
-        known, once = (self._among(table, project_key, ids) for table in (_AUDITS, _EVER))
-        rows = [
-            {
-                "project_key": project_key,
-                "task_id": one.task_id,
-                "kind": one.kind,
-                "place": one.place,
-                "drawn_at": one.drawn_at,
-                "spent_on": one.spent_on,
-            }
-            for one in drawn
-            if one.task_id not in known
-        ]
+        rows = [{"project_key": project_key, **asdict(one)} for one in drawn]
         if not rows:
             return
-        new = [
-            {"project_key": project_key, "task_id": row["task_id"]}
-            for row in rows
-            if row["task_id"] not in once
-        ]
-        with self._changing(project_key) as connection:
-            connection.execute(sa.insert(_AUDITS), rows)
-            if new:
-                connection.execute(sa.insert(_EVER), new)
+        ever = [{"project_key": project_key, "task_id": one.task_id} for one in drawn]
+        with self._forgetting(project_key) as connection:
+            connection.execute(insert(connection, _AUDITS).on_conflict_do_nothing(), rows)
+            connection.execute(insert(connection, _EVER).on_conflict_do_nothing(), ever)
 
     def spend(self, project_key: str, ids: Collection[int], certificate: str) -> None:
         """These stand for tasks that were accepted under a certificate; the first one counts."""
-        with self._changing(project_key) as connection:
+        with self._forgetting(project_key) as connection:
             for some in _parts(ids):
                 connection.execute(
                     sa.update(_AUDITS)
@@ -164,7 +138,7 @@ class AuditBook:
     def release(self, project_key: str, ids: Collection[int] | None = None) -> None:
         """Withhold these no longer; None: all of the project."""
         of_project = _AUDITS.c.project_key == project_key
-        with self._changing(project_key) as connection:
+        with self._forgetting(project_key) as connection:
             if ids is None:
                 connection.execute(sa.delete(_AUDITS).where(of_project))
                 return
@@ -176,7 +150,7 @@ class AuditBook:
     def certified(self, project_key: str) -> dict[int, int]:
         """The annotations of ours that may be learned from as pseudo-labels, by task id."""
         query = sa.select(_CERTIFIED).where(_CERTIFIED.c.project_key == project_key)
-        with _told(), self._engine.connect() as connection:
+        with self._reading() as connection:
             return {row.task_id: row.annotation_id for row in connection.execute(query)}
 
     def certify(self, project_key: str, annotations: Mapping[int, int] | None) -> None:
@@ -185,20 +159,10 @@ class AuditBook:
             {"project_key": project_key, "task_id": task_id, "annotation_id": annotation_id}
             for task_id, annotation_id in (annotations or {}).items()
         ]
-        with self._changing(project_key) as connection:
+        with self._forgetting(project_key) as connection:
             connection.execute(sa.delete(_CERTIFIED).where(_CERTIFIED.c.project_key == project_key))
             if rows:
                 connection.execute(sa.insert(_CERTIFIED), rows)
-
-    def _among(self, table: sa.Table, project_key: str, ids: Collection[int]) -> set[int]:
-        """Those of `ids` that the table has."""
-        query = sa.select(table.c.task_id).where(table.c.project_key == project_key)
-        with _told(), self._engine.connect() as connection:
-            return {
-                int(task_id)
-                for some in _parts(ids)
-                for task_id in connection.execute(query.where(table.c.task_id.in_(some))).scalars()
-            }
 
     def _lately(self, project_key: str) -> tuple[Drawn, ...]:
         with self._lock:
@@ -213,26 +177,14 @@ class AuditBook:
         return found
 
     @contextmanager
-    def _changing(self, project_key: str) -> Iterator[sa.Connection]:
+    def _forgetting(self, project_key: str) -> Iterator[sa.Connection]:
+        """A change, after which what was read of the project is read anew."""
         try:
-            with _told(), self._engine.begin() as connection:
+            with self._changing() as connection:
                 yield connection
         finally:
             with self._lock:
                 self._known.pop(project_key, None)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors: `StateError` for what the database says."""
-    try:
-        yield
-    except sa.exc.SQLAlchemyError as error:
-        raise StateError(
-            f"the database of audits failed ({type(error).__name__})",
-            advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder "
-            "written to",
-        ) from error
 
 
 def _parts(ids: Collection[int]) -> Iterator[list[int]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from backends.database import make_tables, open_database
+from backends.database import Store
 from backends.settings import Settings
 
 _UNKNOWN_S = 1.0  # how long a key stays unknown before the database is asked again
@@ -45,16 +45,15 @@ class KnownProject:
         return int(self.key.split(".")[0])
 
 
-class ProjectBook:
-    """Remembers projects by key in a database; `get` answers from memory. Safe among threads.
+class ProjectBook(Store):
+    """Remembers projects by key; `get` answers from memory.
 
     Several processes may share one database: `get` looks there for keys it does not know and for
     what it read more than `refresh_s` ago.
     """
 
     def __init__(self, settings: Settings, *, refresh_s: float = 30.0) -> None:
-        self._engine = open_database(settings)
-        make_tables(self._engine, _METADATA)
+        super().__init__(settings, _METADATA, of="projects")
         self._refresh_s = refresh_s
         self._known: dict[str, tuple[KnownProject | None, float]] = {}
         self._lock = threading.Lock()
@@ -66,7 +65,7 @@ class ProjectBook:
         project = KnownProject(key, host, access_token or None, label_config, time.time())
         with self._lock:
             old, _ = self._known.get(key, (None, 0.0))
-            if old is not None and _told(old) == _told(project):
+            if old is not None and _said(old) == _said(project):
                 return old  # /setup comes at every page view
             self._write(project)
             self._known[key] = (project, time.monotonic())
@@ -79,7 +78,7 @@ class ProjectBook:
             good_for_s = self._refresh_s if project else min(_UNKNOWN_S, self._refresh_s)
             if time.monotonic() - read_at < good_for_s:
                 return project
-            with self._engine.connect() as connection:
+            with self._reading() as connection:
                 row = connection.execute(
                     sa.select(_PROJECTS).where(_PROJECTS.c.key == key)
                 ).one_or_none()
@@ -91,20 +90,16 @@ class ProjectBook:
 
     def all(self) -> list[KnownProject]:
         """Every known project, the one that changed last first."""
-        with self._engine.connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(
                 sa.select(_PROJECTS).order_by(_PROJECTS.c.updated_at.desc())
             ).all()
         return [_project(row) for row in rows]
 
-    def close(self) -> None:
-        """Close connections to the database; a later use opens new ones."""
-        self._engine.dispose()
-
     def _write(self, project: KnownProject) -> None:
         # Delete and insert in one transaction is an upsert that every database knows.
         values = dict(zip(_PROJECTS.c.keys(), _values(project), strict=True))
-        with self._engine.begin() as connection:
+        with self._changing() as connection:
             connection.execute(sa.delete(_PROJECTS).where(_PROJECTS.c.key == project.key))
             connection.execute(sa.insert(_PROJECTS).values(**values))
 
@@ -119,7 +114,7 @@ def _values(project: KnownProject) -> tuple[str, str, str | None, str, float]:
     )
 
 
-def _told(project: KnownProject) -> tuple[str, str | None, str]:
+def _said(project: KnownProject) -> tuple[str, str | None, str]:
     return project.host, project.access_token, project.label_config
 
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from backends.database import tables_of_projects
-from backends.jobs.changes import AT_ONCE, clock, insert
+from backends.database import clock, insert, tables_of_projects
+from backends.jobs.changes import AT_ONCE
 from backends.jobs.tables import JOBS, TASKS
 from backends.micro.nouns import Acceptance, LabelledTask, Shown, Standing, Step
 from backends.micro.tables import (

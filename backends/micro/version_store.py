@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
-from backends.database import make_tables, open_database
+from backends.database import Store, clock, insert
 from backends.errors import StateError
-from backends.jobs.changes import clock, insert
 from backends.micro.nouns import ModelVersion
 from backends.micro.tables import CURRENT, METADATA, VERSIONS, version, version_values
 from backends.settings import Settings
@@ -21,25 +19,11 @@ KEPT = 200
 _HISTORY = frozenset({"project_key", "scope", "id", "parent", "promoted_at"})
 
 
-class VersionStore:
-    """Reads and writes what is known of models. Safe among threads and processes.
-
-    Errors of all methods: `StateError` when the database cannot be used.
-    """
+class VersionStore(Store):
+    """Reads and writes what is known of models."""
 
     def __init__(self, settings: Settings) -> None:
-        self._engine = open_database(settings)
-        with told():
-            make_tables(self._engine, METADATA)
-
-    def close(self) -> None:
-        """Close connections to the database; a later use opens new ones."""
-        self._engine.dispose()
-
-    def now(self) -> float:
-        """Seconds since 1970 by the database's clock, by which all that it keeps is dated."""
-        with self._reading() as connection:
-            return clock(connection)
+        super().__init__(settings, METADATA, of="micro-models")
 
     def add_version(self, version: ModelVersion) -> None:
         """Keep what is known of a trained model.
@@ -150,30 +134,6 @@ class VersionStore:
         )
         with self._reading() as connection:
             return [version(row) for row in connection.execute(query)]
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with told(), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _changing(self) -> Iterator[sa.Connection]:
-        # The first statement of each is a write: SQLite refuses one who read and then writes.
-        with told(), self._engine.begin() as connection:
-            yield connection
-
-
-@contextmanager
-def told() -> Iterator[None]:
-    """Errors: `StateError` for what the database says."""
-    try:
-        yield
-    except sa.exc.SQLAlchemyError as error:
-        raise StateError(
-            f"the database of micro-models failed ({type(error).__name__})",
-            advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder "
-            "written to",
-        ) from error
 
 
 def _is_of(table: sa.Table, project_key: str, scope: str) -> sa.ColumnElement[bool]:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from backends.database import make_tables, open_database
-from backends.errors import StateError
-from backends.jobs.changes import clock, insert
+from backends.database import Store, clock, insert
 from backends.review.nouns import Case, Line, Review, Summary, Suspect, Tally, headline
 from backends.settings import Settings
 from micro_models.label_errors import ErrorKind
@@ -48,25 +45,11 @@ _KEPT = frozenset({"project_key", "id", "verdict", "answered_at"})
 _ROWS_AT_ONCE = 200
 
 
-class ReviewStore:
-    """Reads and writes reviews. Safe among threads and processes.
-
-    Errors of all methods: `StateError` when the database cannot be used.
-    """
+class ReviewStore(Store):
+    """Reads and writes reviews."""
 
     def __init__(self, settings: Settings) -> None:
-        self._engine = open_database(settings)
-        with _told():
-            make_tables(self._engine, _METADATA)
-
-    def close(self) -> None:
-        """Close connections to the database; a later use opens new ones."""
-        self._engine.dispose()
-
-    def now(self) -> float:
-        """Seconds since 1970 by the database's clock."""
-        with _told(), self._engine.connect() as connection:
-            return clock(connection)
+        super().__init__(settings, _METADATA, of="reviews")
 
     def put(self, review: Review) -> None:
         """Keep a review in place of the project's last one; answers stay. One atomic step."""
@@ -99,7 +82,7 @@ class ReviewStore:
 
     def review(self, project_key: str) -> Review | None:
         """The last review of a project with all its cases and answers."""
-        with _told(), self._engine.connect() as connection:
+        with self._reading() as connection:
             found = connection.execute(
                 sa.select(_REVIEWS).where(_REVIEWS.c.project_key == project_key)
             ).one_or_none()
@@ -124,7 +107,7 @@ class ReviewStore:
         waits, done = _CASES.c.verdict.is_(None), _CASES.c.verdict.is_not(None)
         place, rows = _CASES.c.position, sa.select(_CASES).where(now)
         count = sa.select(sa.func.count()).select_from(_CASES).where(now)
-        with _told(), self._engine.connect() as connection:
+        with self._reading() as connection:
             found = connection.execute(
                 sa.select(_REVIEWS).where(_REVIEWS.c.project_key == project_key)
             ).one_or_none()
@@ -183,7 +166,7 @@ class ReviewStore:
             .where(_CASES.c.project_key == project_key, _CASES.c.verdict.is_not(None), counted)
             .group_by(_CASES.c.known, _CASES.c.verdict)
         )
-        with _told(), self._engine.connect() as connection:
+        with self._reading() as connection:
             n = {(known, verdict): count for known, verdict, count in connection.execute(query)}
         return Tally(
             real=n.get((None, 0), 0) + n.get((None, 1), 0),
@@ -196,7 +179,7 @@ class ReviewStore:
 
     def _cases(self, project_key: str, *where: sa.ColumnElement[bool]) -> list[Case]:
         query = sa.select(_CASES).where(_CASES.c.project_key == project_key, *where)
-        with _told(), self._engine.connect() as connection:
+        with self._reading() as connection:
             rows = connection.execute(query.order_by(_CASES.c.position, _CASES.c.id)).all()
         return [_case(row) for row in rows]
 
@@ -205,24 +188,6 @@ class ReviewStore:
         of_project = _CASES.c.project_key == project_key
         connection.execute(sa.delete(_CASES).where(of_project, _CASES.c.verdict.is_(None)))
         connection.execute(sa.update(_CASES).where(of_project).values(position=None))
-
-    @contextmanager
-    def _changing(self) -> Iterator[sa.Connection]:
-        # The first statement of each is a write: SQLite refuses one who read and then writes.
-        with _told(), self._engine.begin() as connection:
-            yield connection
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except sa.exc.SQLAlchemyError as error:
-        raise StateError(
-            f"the database of reviews failed ({type(error).__name__})",
-            advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder "
-            "written to",
-        ) from error
 
 
 def _upsert(
