@@ -117,7 +117,10 @@ class Autoaccept:
         made = _as_certificate(issued) if issued else self._certificate(drawn, kept, pool)
         found = replace(found, certificate=made, id=issued.id if issued else "", notes=tuple(notes))
         if made.threshold is None:
-            return self._more(found, self._missing(drawn, kept, pool))
+            # What is drawn now is for the next look, which has less of delta.
+            then = self._certificate(drawn, kept, pool, later=1)
+            found = replace(found, certificate=replace(made, missing=then.missing, why=then.why))
+            return self._more(found, math.ceil(_SPARE * (then.missing or 0)))
         ids = [one for one, score in pool.scores.items() if score >= made.threshold]
         found = replace(found, acceptable=len(ids))
         if self._dry_run or found.suspended:
@@ -140,11 +143,6 @@ class Autoaccept:
             confidence=self._terms.confidence,
             look=self._store.look(self._key, self._name(drawn, kept)) + later,
         )
-
-    def _missing(self, drawn: Sequence[Drawn], kept: Verdicts, pool: Pool) -> int:
-        """How many audits to draw so that the next look, which has less of delta, may succeed."""
-        missing = self._certificate(drawn, kept, pool, later=1).missing
-        return math.ceil(_SPARE * missing) if missing else 0
 
     def _issue(self, made: Certificate, drawn: Sequence[Drawn], kept: Verdicts) -> Issued:
         self._store.withdraw(self._key)

@@ -75,6 +75,22 @@ class TestAudits:
         assert found.accepted.accepted == 0
         assert world.studio.annotated_by_us() == set()
 
+    @pytest.mark.parametrize("wrong", [2, 3, 50])
+    def test_what_is_said_to_be_missing_is_drawn_or_said_to_be_too_few(
+        self, world: World, wrong: int
+    ) -> None:
+        drawn = world.run().drawn
+        for number, task_id in enumerate(world.drawn()):
+            said = "Wurst" if truth(task_id) == "Käse" else "Käse"
+            world.studio.label(task_id, said if number < wrong else truth(task_id))
+        found = world.run(max_error=0.05)
+        assert found.certificate is not None
+        assert found.certificate.threshold is None
+        missing = found.certificate.missing
+        assert (missing is None) == ("too few tasks are left" in found.certificate.why)
+        assert (missing is None) == (found.drawn == 0) == (found.audits == drawn)
+        assert found.to_draw >= (missing or 0)
+
     def test_a_task_without_a_picture_stands_for_no_other(self, world: World) -> None:
         world.run()
         world.answer()
@@ -305,6 +321,27 @@ class TestUndo:
         assert found.certificate is None
         # People had labelled the audits of before: those are drawn no more.
         assert all(not world.studio.found[one].annotations for one in world.drawn())
+
+    def test_also_what_was_accepted_under_two_certificates(self, world: World) -> None:
+        world.certified()
+        for task_id in world.studio.annotated_by_us():
+            world.studio.found[task_id].annotations.clear()  # people deleted them
+        world.renew()
+        world.terms = replace(world.terms, max_error=0.2)  # there are few tasks by now
+        world.certified()
+        ours = world.studio.annotated_by_us()
+        log = world.store.log(world.key)
+        twice = {one.task_id for one in log if one.fate is Fate.GONE} & ours
+        assert len(twice) > 10
+        there = {one: world.studio.found[one].annotations[0]["id"] for one in ours}
+        assert world.book.certified(world.key) == there
+        # As a kill between two lines, or a state of old, may leave it.
+        for one in log:
+            if one.fate is Fate.GONE:
+                world.store.note_fate(world.key, one, Fate.ACCEPTED)
+        counts = world.undo()
+        assert world.studio.annotated_by_us() == set()
+        assert counts[Fate.TAKEN_BACK] == len(ours)
 
 
 class TestSpotChecks:
