@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from backends.autoaccept.answers import class_of
 from backends.autoaccept.desk import Desk
 from backends.autoaccept.nouns import Check, Entry, Fate, Issued, Terms
 from backends.autoaccept.pool import Candidate, candidates_among
@@ -52,12 +53,13 @@ def accept(desk: Desk, issued: Issued, terms: Terms, ids: Sequence[int]) -> Acce
     `LabelStudioError`, `StateError`; the same again goes on from there.
     """
     account = own_account(desk.client)
+    threshold_of = issued.certificate.threshold_of
     accepted = checked = done = 0
     for some in pages(sorted(ids), WITH_RESULTS_AT_ONCE):
         desk.tell("accepts", done / len(ids))
         done += len(some)
         found = candidates_among(desk.client, desk.project.id, issued.version, some)
-        sure = [one for one in found if one.score >= issued.threshold]
+        sure = [one for one in found if one.score >= threshold_of(class_of(one.result))]
         checks = [one for one in sure if is_check(issued.id, one.task.id or 0, terms.keep_checking)]
         checked += _check(desk, issued, checks)
         for one in sure:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from backends.autoaccept.answers import class_of
 from backends.autoaccept.desk import Desk
 from backends.autoaccept.nouns import Check, Issued, Judged
 from backends.errors import LabelpilotError
@@ -15,7 +17,7 @@ from backends.label_studio.labelled import labelled_tasks
 from backends.label_studio.results import encode_prediction
 from backends.label_studio.tasks import IDS_AT_ONCE, pages, read_tasks
 from backends.label_studio.truth import read_truth
-from micro_models.certificates import is_right
+from micro_models.certificates import Audit, is_right
 from micro_models.regions import Region
 
 Regions = tuple[Region, ...]
@@ -65,7 +67,7 @@ def judged(desk: Desk, answers: Answers, *, min_iou: float) -> Judged:
     """
     tasks = [Task(one.id, one.data) for one in answers.labelled.values()]
     tasks += answers.skipped.values()
-    verdicts: dict[int, tuple[float, bool]] = {}
+    verdicts: dict[int, Audit] = {}
     unanswered: dict[int, str] = {}
     for number, one in enumerate(desk.prelabeller.label(desk.project, tasks)):
         desk.tell("looks at audits", number / len(tasks))
@@ -74,10 +76,13 @@ def judged(desk: Desk, answers: Answers, *, min_iou: float) -> Judged:
         if one.prediction is None:
             unanswered[task_id] = str(one.error or "the model is not for it")
             continue
-        found, task = answer(one.prediction, one.task, desk.project), answers.labelled.get(task_id)
         size_px = one.prediction.width_px, one.prediction.height_px
+        result = stored(one.prediction, one.task, desk.project)
+        found = read_annotation(result, desk.project.config, size_px=size_px).regions
+        task = answers.labelled.get(task_id)
         is_wrong = _is_wrong(found, task, desk.project, size_px, min_iou)
-        verdicts[task_id] = one.prediction.score, is_wrong or task_id in answers.not_blind
+        is_wrong |= task_id in answers.not_blind
+        verdicts[task_id] = Audit(one.prediction.score, is_wrong, class_of(result))
     still_open = tuple(task.id or 0 for task in answers.open)
     return Judged(verdicts, still_open, unanswered, answers.not_blind)
 
@@ -101,14 +106,12 @@ def judged_checks(
     return wrong | dict.fromkeys(answers.skipped, True)
 
 
-def answer(prediction: Prediction, task: Task, project: Project) -> Regions:
-    """What would stand in an annotation, read as one of people is. Errors: none; () for nothing."""
+def stored(prediction: Prediction, task: Task, project: Project) -> list[dict[str, Any]]:
+    """What would stand in an annotation. Errors: none; [] for nothing."""
     try:
-        stored = encode_prediction(prediction, project.config, data=task.data)
+        return list(encode_prediction(prediction, project.config, data=task.data)["result"])
     except LabelpilotError:
-        return ()
-    size_px = prediction.width_px, prediction.height_px
-    return read_annotation(stored["result"], project.config, size_px=size_px).regions
+        return []
 
 
 def _is_wrong(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from micro_models.certificates import Audit, Certificate
 from micro_models.regions import Region
 
 
@@ -28,8 +30,9 @@ class Terms:
 class Issued:
     """A certificate as it was given for a version: what scores `threshold` or more is accepted.
 
-    All but the ids and times is as in `micro_models.certificates.Certificate`; `min_iou` as in
-    `Terms`. Times are seconds since 1970; it is in force until it was withdrawn.
+    All but the ids and times is as in `micro_models.certificates.Certificate`, groups are classes
+    (`answers.class_of`); `min_iou` as in `Terms`. Times are seconds since 1970; it is in force
+    until it was withdrawn.
     """
 
     id: str
@@ -48,6 +51,25 @@ class Issued:
     min_iou: float = 0.5
     made_at: float = 0.0
     withdrawn_at: float | None = None
+    groups: Mapping[str, Certificate] = field(default_factory=dict)
+
+    @property
+    def certificate(self) -> Certificate:
+        """As it was made."""
+        return Certificate(
+            max_error=self.max_error,
+            confidence=self.confidence,
+            threshold=self.threshold,
+            audited=self.audited,
+            above=self.above,
+            errors=self.errors,
+            upper=self.upper,
+            accepted=self.accepted,
+            share=self.share,
+            missing=0,
+            why=self.why,
+            groups=self.groups,
+        )
 
 
 class Fate(StrEnum):
@@ -114,12 +136,12 @@ class Standing:
 class Judged:
     """What people said of audits against the model.
 
-    `verdicts`: by task the model's score and whether it was wrong. `open`: not answered yet.
-    `unanswered`: the model has no answer for these, and why. `not_blind`: people made their answer
-    from a prediction.
+    `verdicts`: what it says by task; groups are classes (`answers.class_of`). `open`: not answered
+    yet. `unanswered`: the model has no answer for these, and why. `not_blind`: people made their
+    answer from a prediction.
     """
 
-    verdicts: dict[int, tuple[float, bool]] = field(default_factory=dict)
+    verdicts: dict[int, Audit] = field(default_factory=dict)
     open: tuple[int, ...] = ()
     unanswered: dict[int, str] = field(default_factory=dict)
     not_blind: tuple[int, ...] = ()

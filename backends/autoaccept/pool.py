@@ -8,6 +8,7 @@ from typing import Any
 
 from label_studio_sdk import LabelStudio
 
+from backends.autoaccept.answers import class_of
 from backends.autoaccept.desk import Desk
 from backends.autoaccept.drawing import unlabelled
 from backends.interface import Task
@@ -29,14 +30,23 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Pool:
-    """The scores by task; `newer`: how many came after the audits were drawn, and are left out.
+    """Scores and classes by task.
 
-    `unlabelled` is how many tasks there are that nobody labelled, with a prediction or without.
+    `newer`: how many tasks came after the audits were drawn, and are left out; `unlabelled` is
+    how many there are that nobody labelled, with a prediction or without.
     """
 
     scores: Mapping[int, float] = field(default_factory=dict)
+    classes: Mapping[int, str] = field(default_factory=dict)
     newer: int = 0
     unlabelled: int = 0
+
+    def scores_by_class(self) -> dict[str, list[float]]:
+        """As certificates are made of."""
+        found: dict[str, list[float]] = {}
+        for task_id, score in self.scores.items():
+            found.setdefault(self.classes[task_id], []).append(score)
+        return found
 
 
 def read_pool(desk: Desk, *, up_to: int, apart: Collection[int]) -> Pool:
@@ -46,6 +56,7 @@ def read_pool(desk: Desk, *, up_to: int, apart: Collection[int]) -> Pool:
     """
     _, in_all = tasks_of(page(desk.client, desk.project.id, unlabelled(), size=1))
     scores: dict[int, float] = {}
+    classes: dict[int, str] = {}
     newer = after = seen = 0
     while True:
         desk.go_on()
@@ -64,9 +75,9 @@ def read_pool(desk: Desk, *, up_to: int, apart: Collection[int]) -> Pool:
             newer += task_id > up_to
             is_shown = not is_blind(desk.key, task_id, desk.blind_share)
             if task_id <= up_to and task_id not in apart and is_shown:
-                scores[task_id] = one.score
+                scores[task_id], classes[task_id] = one.score, class_of(one.result)
         if len(tasks) < WITH_RESULTS_AT_ONCE:
-            return Pool(scores, newer, in_all)
+            return Pool(scores, classes, newer, in_all)
         after = int(tasks[-1].id)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import zlib
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
 from backends.autoaccept.nouns import Check, Entry, Fate, Issued
+from micro_models.certificates import Certificate
 from micro_models.region_json import from_json, to_json
 
 METADATA = sa.MetaData()
@@ -44,6 +46,8 @@ CERTIFICATES = sa.Table(
     sa.Column("min_iou", sa.Float, nullable=False, server_default="0.5"),
     sa.Column("made_at", sa.Float, nullable=False),
     sa.Column("withdrawn_at", sa.Float),
+    # Certificates of classes by name, JSON.
+    sa.Column("groups", sa.Text, nullable=False, server_default="{}"),
 )
 # One row a task and certificate, written before the annotation is: no task is accepted twice.
 LOG = sa.Table(
@@ -85,12 +89,15 @@ CHECKS = sa.Table(
 
 def issued_values(one: Issued) -> dict[str, Any]:
     """A noun as a row of `CERTIFICATES`."""
-    return {column.name: getattr(one, column.name) for column in CERTIFICATES.columns}
+    values = {column.name: getattr(one, column.name) for column in CERTIFICATES.columns}
+    return values | {"groups": json.dumps({name: asdict(it) for name, it in one.groups.items()})}
 
 
 def issued(row: sa.Row[Any]) -> Issued:
     """The way back."""
-    return Issued(**{column.name: getattr(row, column.name) for column in CERTIFICATES.columns})
+    values = {column.name: getattr(row, column.name) for column in CERTIFICATES.columns}
+    groups = {name: Certificate(**it) for name, it in json.loads(values.pop("groups")).items()}
+    return Issued(**values, groups=groups)
 
 
 def entry_values(key: str, one: Entry) -> dict[str, Any]:

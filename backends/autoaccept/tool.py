@@ -24,9 +24,16 @@ from backends.autoaccept.nouns import Check, Fate, Issued, Judged, Terms
 from backends.autoaccept.pool import Pool, read_pool
 from backends.errors import BadRequest
 from backends.label_studio.audits import Drawn, Withheld
-from micro_models.certificates import Audit, Certificate, Monitor, certify, least_audits, spent
+from micro_models.certificates import (
+    Audit,
+    Certificate,
+    Monitor,
+    certify_groups,
+    least_audits,
+    spent,
+)
 
-Verdicts = dict[int, tuple[float, bool]]  # by task: the model's score, whether it was wrong
+Verdicts = dict[int, Audit]  # by task
 
 # Not every audit lies above the threshold, nor is every one clean: so many times as many are drawn
 # at first and later as have to be at least.
@@ -114,19 +121,23 @@ class Autoaccept:
             return self._told(replace(found, notes=tuple(notes)))
         issued = self._in_force(drawn, verdicts)
         kept = _kept(drawn, verdicts)
-        made = _as_certificate(issued) if issued else self._certificate(drawn, kept, pool)
+        made = issued.certificate if issued else self._certificate(drawn, kept, pool)
         found = replace(found, certificate=made, id=issued.id if issued else "", notes=tuple(notes))
         if made.threshold is None:
             # What is drawn now is for the next look, which has less of delta.
             then = self._certificate(drawn, kept, pool, later=1)
             found = replace(found, certificate=replace(made, missing=then.missing, why=then.why))
             return self._more(found, math.ceil(_SPARE * (then.missing or 0)))
-        ids = [one for one, score in pool.scores.items() if score >= made.threshold]
+        ids = [
+            one
+            for one, score in pool.scores.items()
+            if score >= made.threshold_of(pool.classes[one])
+        ]
         found = replace(found, acceptable=len(ids))
         if self._dry_run or found.suspended:
             return self._told(found)
         issued = issued or self._issue(made, drawn, kept)
-        above = [one for one, (score, _) in kept.items() if score >= issued.threshold]
+        above = [one for one, it in kept.items() if it.score >= made.threshold_of(it.group)]
         self._book.spend(self._key, above, issued.id)
         accepted = accept(self._desk, issued, self._terms, ids)
         vouch(self._desk)
@@ -136,9 +147,9 @@ class Autoaccept:
         self, drawn: Sequence[Drawn], kept: Verdicts, pool: Pool, *, later: int = 0
     ) -> Certificate:
         """Each model that the same audits are tried on is a look, and all looks share delta."""
-        return certify(
-            [Audit(score, wrong) for score, wrong in kept.values()],
-            list(pool.scores.values()),
+        return certify_groups(
+            list(kept.values()),
+            pool.scores_by_class(),
             max_error=self._terms.max_error,
             confidence=self._terms.confidence,
             look=self._store.look(self._key, self._name(drawn, kept)) + later,
@@ -162,6 +173,7 @@ class Autoaccept:
                 accepted=made.accepted,
                 share=made.share,
                 why=made.why,
+                groups=made.groups,
             )
         )
 
@@ -176,7 +188,7 @@ class Autoaccept:
     def _name(self, drawn: Sequence[Drawn], kept: Verdicts) -> str:
         """Of a certificate: the same for the same model, terms and verdicts."""
         audits = [(one.task_id, one.drawn_at) for one in drawn if one.task_id in kept]
-        said = [(task_id, round(score, 6), wrong) for task_id, (score, wrong) in kept.items()]
+        said = [(task_id, round(one.score, 6), one.wrong) for task_id, one in kept.items()]
         terms = self._terms.max_error, self._terms.confidence, self._terms.min_iou
         parts = [self._key, self._desk.version, terms, sorted(audits), sorted(said)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
@@ -336,22 +348,6 @@ def _kept(drawn: Sequence[Drawn], verdicts: Judged, *, spent_on: str = "") -> Ve
     """What audits say that are not spent, or on this certificate alone."""
     ids = [one.task_id for one in drawn if one.spent_on in ("", spent_on)]
     return {one: verdicts.verdicts[one] for one in ids if one in verdicts.verdicts}
-
-
-def _as_certificate(one: Issued) -> Certificate:
-    return Certificate(
-        max_error=one.max_error,
-        confidence=one.confidence,
-        threshold=one.threshold,
-        audited=one.audited,
-        above=one.above,
-        errors=one.errors,
-        upper=one.upper,
-        accepted=one.accepted,
-        share=one.share,
-        missing=0,
-        why=one.why,
-    )
 
 
 def _unanswered(verdicts: Judged) -> list[str]:

@@ -270,8 +270,13 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "errors seen there", str(made.errors)
     if made.threshold is not None:
         yield "upper bound", f"{made.upper:.2%}"
-        yield "score threshold", f"{made.threshold:.4f}"
+        if not made.groups:
+            yield "score threshold", f"{made.threshold:.4f}"
         yield "accepted share", f"{made.share:.0%} of what was unlabelled"
+    for name, one in made.groups.items():
+        kept = "nothing" if one.threshold is None else f"{one.accepted} from {one.threshold:.4f} on"
+        seen = f"{one.errors} of {one.above} audits wrong"
+        yield f"  {name or 'all others'}", f"{kept}, {seen}"
     missing = "more than there are tasks" if made.missing is None else f"{made.missing:,}"
     yield "clean audits missing", missing
 

@@ -1,6 +1,7 @@
 """What may be accepted without a look, with a promise that was earned by looking."""
 
 from micro_models.certificates.certify import certify, spent
+from micro_models.certificates.groups import certify_groups
 from micro_models.certificates.monitor import Monitor
 from micro_models.certificates.nouns import Audit, Certificate
 from micro_models.certificates.right import is_right
@@ -11,6 +12,7 @@ __all__ = [
     "Certificate",
     "Monitor",
     "certify",
+    "certify_groups",
     "is_right",
     "least_audits",
     "spent",

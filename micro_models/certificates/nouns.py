@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -11,11 +12,12 @@ class Audit:
     """A task drawn by lot that a person answered without seeing the model's answer.
 
     `score` is the model's, any finite number, higher = surer; `wrong` says whether the model's
-    answer was (see `is_right`).
+    answer was (see `is_right`); `group` is known before any person looks, as the model's class.
     """
 
     score: float
     wrong: bool
+    group: str = ""
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.score):
@@ -33,6 +35,9 @@ class Certificate:
     0..1, with the confidence; `accepted` tasks of the pool, the `share` 0..1 of it, are accepted.
     `missing` further audits, all of them clean, would do (0: none are needed; None: not even all
     tasks of the pool would do). `why` says it all to people, in a sentence.
+
+    `groups`, if any, has a certificate for each group that has one of its own, and under "" that of
+    all others (`certify_groups`): the promise is kept in each, and `threshold` is the least one.
     """
 
     max_error: float
@@ -46,3 +51,9 @@ class Certificate:
     share: float
     missing: int | None
     why: str
+    groups: Mapping[str, Certificate] = field(default_factory=dict)
+
+    def threshold_of(self, group: str) -> float:
+        """From which score on an answer of that group is accepted; infinite where none is."""
+        one = self.groups.get(group) or self.groups.get("") or (None if self.groups else self)
+        return math.inf if one is None or one.threshold is None else one.threshold

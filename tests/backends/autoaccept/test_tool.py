@@ -164,6 +164,28 @@ class TestAccepting:
         assert {(one.fate, one.certificate) for one in log} == {(Fate.ACCEPTED, found.id)}
         assert set(world.book.certified(world.key)) == ours
 
+    def test_each_class_with_audits_enough_keeps_the_promise_alone(self, world: World) -> None:
+        for task_id in TASKS:  # sure of it, and right in the one class alone
+            said = truth(task_id) if task_id % 2 else "Wurst"
+            world.model.answers[task_id] = (said, 0.5 + (task_id * 37 % 240) / 500)
+        world.studio.predict(world.model, TASKS)
+        world.terms = replace(world.terms, max_error=0.2)
+        world.run(max_error=0.06)  # draws many
+        world.answer()
+        found = world.run()
+        made = found.certificate
+        assert made is not None
+        assert made.groups["Käse"].errors == 0
+        assert made.groups["Wurst"].threshold is None
+        accepted = world.studio.annotated_by_us()
+        assert len(accepted) > 20
+        assert {world.model.answers[one][0] for one in accepted} == {"Käse"}
+        (issued,) = world.store.certificates(world.key)
+        assert issued.certificate == made
+        assert world.run().id == found.id  # it is in force, and known again
+        spent = {one.task_id for one in world.book.drawn(world.key) if one.spent_on}
+        assert {world.model.answers[one][0] for one in spent} == {"Käse"}
+
     def test_a_random_share_goes_to_people_instead_who_see_no_answer(self, world: World) -> None:
         found = world.certified()
         drawn = world.book.drawn(world.key)
