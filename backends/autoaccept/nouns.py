@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -28,48 +27,18 @@ class Terms:
 
 @dataclass(frozen=True)
 class Issued:
-    """A certificate as it was given for a version: what scores `threshold` or more is accepted.
+    """A certificate as it was given for a version; its groups are classes (`answers.class_of`).
 
-    All but the ids and times is as in `micro_models.certificates.Certificate`, groups are classes
-    (`answers.class_of`); `min_iou` as in `Terms`. Times are seconds since 1970; it is in force
-    until it was withdrawn.
+    `min_iou` as in `Terms`. Times are seconds since 1970; it is in force until it was withdrawn.
     """
 
     id: str
     project_key: str
     version: str
-    max_error: float
-    confidence: float
-    threshold: float
-    audited: int
-    above: int
-    errors: int
-    upper: float
-    accepted: int
-    share: float
-    why: str
+    certificate: Certificate
     min_iou: float = 0.5
     made_at: float = 0.0
     withdrawn_at: float | None = None
-    groups: Mapping[str, Certificate] = field(default_factory=dict)
-
-    @property
-    def certificate(self) -> Certificate:
-        """As it was made."""
-        return Certificate(
-            max_error=self.max_error,
-            confidence=self.confidence,
-            threshold=self.threshold,
-            audited=self.audited,
-            above=self.above,
-            errors=self.errors,
-            upper=self.upper,
-            accepted=self.accepted,
-            share=self.share,
-            missing=0,
-            why=self.why,
-            groups=self.groups,
-        )
 
 
 class Fate(StrEnum):

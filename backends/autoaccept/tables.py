@@ -49,6 +49,8 @@ CERTIFICATES = sa.Table(
     # Certificates of classes by name, JSON.
     sa.Column("groups", sa.Text, nullable=False, server_default="{}"),
 )
+_ISSUED = ("id", "project_key", "version", "min_iou", "made_at", "withdrawn_at")
+_MADE = tuple(one.name for one in CERTIFICATES.columns if one.name not in {*_ISSUED, "groups"})
 # One row a task and certificate, written before the annotation is: no task is accepted twice.
 LOG = sa.Table(
     "autoaccept_log",
@@ -89,15 +91,17 @@ CHECKS = sa.Table(
 
 def issued_values(one: Issued) -> dict[str, Any]:
     """A noun as a row of `CERTIFICATES`."""
-    values = {column.name: getattr(one, column.name) for column in CERTIFICATES.columns}
-    return values | {"groups": json.dumps({name: asdict(it) for name, it in one.groups.items()})}
+    made = asdict(one.certificate)
+    values = {name: getattr(one, name) for name in _ISSUED} | {name: made[name] for name in _MADE}
+    return values | {"groups": json.dumps(made["groups"])}
 
 
 def issued(row: sa.Row[Any]) -> Issued:
     """The way back."""
-    values = {column.name: getattr(row, column.name) for column in CERTIFICATES.columns}
-    groups = {name: Certificate(**it) for name, it in json.loads(values.pop("groups")).items()}
-    return Issued(**values, groups=groups)
+    groups = {name: Certificate(**one) for name, one in json.loads(row.groups).items()}
+    made = {name: getattr(row, name) for name in _MADE}
+    certificate = Certificate(**made, missing=0, groups=groups)
+    return Issued(**{name: getattr(row, name) for name in _ISSUED}, certificate=certificate)
 
 
 def entry_values(key: str, one: Entry) -> dict[str, Any]:

@@ -162,18 +162,8 @@ class Autoaccept:
                 id=self._name(drawn, kept),
                 project_key=self._key,
                 version=self._desk.version,
-                max_error=made.max_error,
-                confidence=made.confidence,
+                certificate=made,
                 min_iou=self._terms.min_iou,
-                threshold=made.threshold if made.threshold is not None else math.inf,
-                audited=made.audited,
-                above=made.above,
-                errors=made.errors,
-                upper=made.upper,
-                accepted=made.accepted,
-                share=made.share,
-                why=made.why,
-                groups=made.groups,
             )
         )
 
@@ -246,7 +236,7 @@ class Autoaccept:
         watch = Watch(monitor.seen, monitor.wrong, len(answers.open), monitor.evidence)
         if standing.suspended or not monitor.alarm:
             return watch, standing.suspended
-        promised = sorted({issued[one.certificate].max_error for one in verdicts})
+        promised = sorted({issued[one.certificate].certificate.max_error for one in verdicts})
         why = (
             f"of {watch.answered} spot checks {watch.wrong} were wrong: no longer believable at "
             + " and ".join(f"{one:.3g}" for one in promised)
@@ -334,7 +324,7 @@ def renew(desk: Desk) -> None:
 
 def _monitor(verdicts: Sequence[Check], issued: Mapping[str, Issued]) -> Monitor:
     """Each check is held against its own certificate, whatever was promised since."""
-    promised = [issued[one.certificate] for one in verdicts]
+    promised = [issued[one.certificate].certificate for one in verdicts]
     if not promised:
         return Monitor(max_error=0.5)  # it has seen nothing
     delta = max(1 - one.confidence for one in promised)

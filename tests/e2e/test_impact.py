@@ -22,6 +22,7 @@ from backends.jobs.jobs import Jobs
 from backends.label_studio.accounts import own_account
 from backends.label_studio.blind import is_blind
 from backends.settings import Settings
+from micro_models.certificates import Certificate
 from tests.backends.jobs.box_labeller import CONFIG, BoxLabeller, jobs_of
 from tests.backends.jobs.conftest import project as project_of
 from tests.backends.jobs.conftest import until
@@ -158,10 +159,7 @@ def somebody(studio: LabelStudioServer) -> int:
 
 def certificate(key: str) -> Issued:
     """One under which tasks were accepted."""
-    return Issued(
-        id="one",
-        project_key=key,
-        version=NEW,
+    made = Certificate(
         max_error=0.05,
         confidence=0.9,
         threshold=0.9,
@@ -171,9 +169,10 @@ def certificate(key: str) -> Issued:
         upper=0.04,
         accepted=5,
         share=0.5,
+        missing=0,
         why="",
-        made_at=0.0,
     )
+    return Issued(id="one", project_key=key, version=NEW, certificate=made)
 
 
 BOX: Json = {

@@ -15,13 +15,15 @@ from backends.autoaccept.nouns import Check, Entry, Fate, Issued, Standing
 from backends.autoaccept.store import AutoacceptStore
 from backends.label_studio.audits import AuditBook, Drawn, Withheld
 from backends.settings import Settings
+from micro_models.certificates import Certificate
 from micro_models.regions import Box, Mask, Region
 
 KEY, OTHER = "7.1700000000", "8.1700000000"
-ISSUED = Issued(
-    id="c0ffee", project_key=KEY, version="micro-1", max_error=0.02, confidence=0.9, threshold=0.8,
-    audited=200, above=150, errors=1, upper=0.019, accepted=700, share=0.7, why="Würde gehen",
+MADE = Certificate(
+    max_error=0.02, confidence=0.9, threshold=0.8, audited=200, above=150, errors=1, upper=0.019,
+    accepted=700, share=0.7, missing=0, why="Würde gehen",
 )  # fmt: skip
+ISSUED = Issued("c0ffee", KEY, "micro-1", replace(MADE, groups={"Käse": MADE, "": MADE}))
 ENTRY = Entry(5, "c0ffee", "micro-1", 0.97)
 
 
@@ -51,7 +53,7 @@ def test_the_same_certificate_is_issued_once(store: AutoacceptStore) -> None:
     store.withdraw(KEY)
     (withdrawn,) = store.certificates(KEY)
     assert withdrawn.withdrawn_at is not None
-    assert store.issue(replace(ISSUED, errors=9)) == first
+    assert store.issue(replace(ISSUED, version="micro-2")) == first
     store.withdraw(OTHER)
     assert store.certificates(KEY) == [first]
 

@@ -412,8 +412,8 @@ class TestSpotChecks:
         world.certified()
         (issued,) = world.store.certificates(world.key)
         self.answer_checks(world, wrongly=True)
-        looser = replace(issued, id="looser", max_error=0.9, confidence=0.99, min_iou=0.01)
-        world.store.issue(looser)
+        looser = replace(issued.certificate, max_error=0.9, confidence=0.99)
+        world.store.issue(replace(issued, id="looser", certificate=looser, min_iou=0.01))
         found = world.run(dry_run=True)
         assert found.suspended
         assert "no longer believable at 0.1" in found.suspended

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fastapi.testclient import TestClient
 from starlette.exceptions import HTTPException
 
+from backends.autoaccept.nouns import Issued
+from backends.autoaccept.page import AutoacceptPage
 from backends.errors import StateError
 from backends.serving.project_page import Tool, project_page
+from micro_models.certificates import Certificate
 
 KEY = "7.1700000000"
 
@@ -41,3 +46,16 @@ def test_a_tool_that_cannot_be_read_costs_only_its_own_section() -> None:
     assert "it cannot be shown (ZeroDivisionError)" in page
     assert "a secret" not in page
     assert "labelpilot impact --project 7" in page
+
+
+@pytest.mark.parametrize("groups", [{}, {"Käse": 0.8, "": None}])
+def test_a_certificate_is_told_with_its_classes(groups: dict[str, float | None]) -> None:
+    made = Certificate(0.02, 0.9, 0.75, 200, 150, 1, 0.019, 700, 0.7, 0, "")
+    parts = {name: replace(made, threshold=threshold) for name, threshold in groups.items()}
+    issued = Issued("c0ffee", KEY, "micro-1", replace(made, groups=parts))
+    found = AutoacceptPage(issued, "", "", "", 200, 0, 0, 0, 0, 700, 0, 0, ())
+    page = project_page([Tool("autoaccept", "Accepted", lambda _: found)], KEY)
+    assert "at most 2.00% of what is accepted is wrong" in page
+    assert ("a score of 0.750" in page) == (not groups)
+    assert ("Käse: 700 tasks, from 0.800 on; 1 of 150 audits wrong" in page) == bool(groups)
+    assert ("all others: nothing is accepted" in page) == bool(groups)
