@@ -144,15 +144,8 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         memory_bytes=settings.embedding_memory_mb * MEGABYTE,
         disk_bytes=settings.embedding_disk_mb * MEGABYTE,
     )
-
     images = MediaStore(settings, studios)
-    sam = SamBackend(
-        engine=engine,
-        images=images,
-        embeddings=embeddings,
-        next_tasks=_following(studios, settings.prefetch_tasks),
-        polygon_tolerance_px=settings.polygon_tolerance_px,
-    )
+    sam = _sam(settings, studios, images, engine, embeddings)
     audits = AuditBook(settings)
     blindfold = Blindfold(settings.blind_share, audits.blind)
     yolo = YoloBackend(settings=settings, images=images, videos=images, blindfold=blindfold)
@@ -168,7 +161,6 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
     jobs = _jobs(settings, studios, projects, yolo, micro, blindfold)
     clicks = Lane("click", threads=settings.workers, queue_length=settings.queue_length)
     bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length)
-
     tools = ToolStores.of(settings)
     journal = Journal(lambda: _gauges(embeddings, engine, clicks, bulk, jobs, micro.store))
     logging.getLogger().addHandler(journal)
@@ -193,6 +185,22 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         pictures=Pictures(micro.store, images, studios, projects),
         tools=tools,
         reviewing=Reviewing(tools.review, images, studios),
+    )
+
+
+def _sam(
+    settings: Settings,
+    studios: LabelStudios,
+    images: MediaStore,
+    engine: EngineSlot,
+    embeddings: EmbeddingCache,
+) -> SamBackend:
+    return SamBackend(
+        engine=engine,
+        images=images,
+        embeddings=embeddings,
+        next_tasks=_following(studios, settings.prefetch_tasks),
+        polygon_tolerance_px=settings.polygon_tolerance_px,
     )
 
 
