@@ -132,7 +132,7 @@ def _store(services: Services) -> AutoacceptStore:
 def _desk(
     services: Services, store: AutoacceptStore, project_id: int, *, version: str | None = None
 ) -> Iterator[Desk]:
-    """Alone with the project. `version`: without getting the model ready."""
+    """Alone with the project. `version`: without getting the model ready, to take things back."""
     import numpy as np
 
     from backends.autoaccept.desk import Desk, alone
@@ -142,7 +142,7 @@ def _desk(
 
     client = services.studios.sdk()
     project, _ = read_project(client, project_id)
-    if first_image(project.config) is None:
+    if version is None and first_image(project.config) is None:
         raise BadRequest(
             "the project has no images",
             advice="models of videos are of one video each: there is nothing to accept beside it",

@@ -50,6 +50,16 @@ def test_the_certificate_and_what_was_accepted(capsys: pytest.CaptureFixture[str
     assert "--project 7 --undo" in told
 
 
+def test_classes_with_a_promise_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    bad = replace(MADE, threshold=None, above=40, errors=9)
+    told = printed(
+        capsys, replace(FOUND, certificate=replace(MADE, groups={"Käse": MADE, "": bad}))
+    )
+    assert f"Käse {MADE.accepted} from {MADE.threshold:.4f} on, 2 of 282 audits wrong" in told
+    assert "all others nothing, 9 of 40 audits wrong" in told
+    assert "score threshold" not in told
+
+
 def test_a_dry_run_and_a_suspension(capsys: pytest.CaptureFixture[str]) -> None:
     dry = printed(capsys, replace(FOUND, accepted=Accepted()), dry_run=True)
     assert "4700 tasks would be accepted" in dry
