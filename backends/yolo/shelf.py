@@ -107,9 +107,9 @@ class ModelShelf:
         if download is not None and not download.done():
             raise ModelMissing(f"{known.file} is being downloaded", advice="it takes a moment")
         failed = download.exception() if download is not None else None
+        why = f": {failed.message}" if isinstance(failed, LabelpilotError) else ""
         raise ModelMissing(
-            f"{known.file} is not in the model folder"
-            + (f", and downloading it failed: {failed}" if failed else ""),
+            f"{known.file} is not in the model folder{why}",
             advice=f"labelpilot weights get {known.name}, or put the file there by hand",
         )
 
