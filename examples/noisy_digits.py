@@ -21,9 +21,9 @@ from micro_models.label_errors import class_errors
 
 NOISE = (0.02, 0.05, 0.10)
 FOLDS = 10
-# What digits may be turned and moved by, and how unlike, squared, halves a likeness: about 3.
+# What digits may be turned and moved by, and what a squared distance between two weighs.
 TURNS_DEG, MOVES_PX, SHARPNESS = (-10, 0, 10), 1, 0.2
-# How little labels may be believed; and two classes a label apart have odds of e to this.
+# How much noise labels may have, as variances; and what a difference between classes weighs.
 DOUBTS, SURE = (0.03, 0.05, 0.1, 0.2, 0.3, 0.5), 2.0
 
 Labels = NDArray[np.int_]
@@ -122,7 +122,7 @@ def moved_kernel(images: Values) -> Values:
     wide = np.pad(images, ((0, 0), (reach, reach), (reach, reach)))
     turned = [ndimage.rotate(wide, a, axes=(1, 2), reshape=False, order=1) for a in TURNS_DEG]
     total = np.zeros((len(images), len(images)))
-    # Of moves of both only the difference matters; most pairs of moves have a small one.
+    # Of moves of both only the difference matters, and how many pairs of moves have it.
     steps = [(by, reach + 1 - abs(by)) for by in range(-reach, reach + 1)]
     for one, other in product(turned, turned):
         room = [np.pad(some, ((0, 0), (reach, reach), (reach, reach))) for some in (one, other)]
