@@ -1,4 +1,4 @@
-"""How odd each given region is, and how sure each finding that nobody labelled: four statistics.
+"""How odd each given region is, and how sure each finding that nobody labelled: six statistics.
 
 They only have to rank; what a rank is worth is measured on all labels, in `odds`.
 """
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from micro_models.label_errors.blanks import alike_elsewhere
+from micro_models.label_errors.extents import area, inside
 from micro_models.label_errors.rates import Values
 from micro_models.label_errors.sightings import NEAR, Scene
 from micro_models.regions import Bools
@@ -24,8 +26,10 @@ class Evidence:
 
     `seen` (n,) 0..1 how surely something of its label is there. `other` (n,) -1..1 how much surer
     something of another label is, and `rival` which finding (-1: none). `off` (n,) 0..1 how surely
-    it lies elsewhere, and `better` which finding (-1: none). `away` (m,) 0..1 how far each finding
-    is from all given regions; 0 for what is one of them.
+    it lies elsewhere, and `better` which finding (-1: none). `blank` (n,) what `seen` would be
+    where nothing is labelled (nan: not known). `away` (m,) 0..1 how far each finding is from given
+    regions of other labels; 0 for what is a given region. `within` (m,) 0..1 the most of each
+    finding that lies in one given region of its label, but its own.
     """
 
     seen: Values
@@ -33,7 +37,9 @@ class Evidence:
     rival: tuple[int, ...]
     off: Values
     better: tuple[int, ...]
+    blank: Values
     away: Values
+    within: Values
 
 
 def evidence(scene: Scene, p: Values) -> Evidence:
@@ -41,7 +47,8 @@ def evidence(scene: Scene, p: Values) -> Evidence:
     count = len(scene.given)
     if not len(scene.found) or not count:
         none, nothing = (-1,) * count, np.zeros(count)
-        return Evidence(nothing, nothing - 1.0, none, nothing, none, np.ones(len(p)))
+        away, within = np.ones(len(p)), np.zeros(len(p))
+        return Evidence(nothing, nothing - 1.0, none, nothing, none, nothing + np.nan, away, within)
     sure = scene.alike * p**_SURE
     same, others = sure * scene.equal, sure * ~scene.equal
     rows = np.arange(count)
@@ -50,14 +57,32 @@ def evidence(scene: Scene, p: Values) -> Evidence:
     has_rival, touches = others[rows, rival] > 0, scene.alike[rows, best] >= NEAR
     off = np.where(free[rows, best] > 0, p[best] * (1 - scene.alike[rows, best]), 0.0) * touches
     return Evidence(
-        # Something of another label is half a sight, too.
-        seen=(same.max(axis=1) + sure.max(axis=1)) / 2,
+        seen=_seen(scene, scene.alike, p),
         other=np.where(has_rival, others[rows, rival] - same.max(axis=1), -1.0),
         rival=tuple(np.where(has_rival, rival, -1).tolist()),
         off=off,
         better=tuple(np.where(off > 0, best, -1).tolist()),
-        away=np.where(scene.taken, 0.0, 1 - scene.alike.max(axis=0)),
+        blank=_seen(scene, alike_elsewhere(scene), p),
+        away=np.where(scene.taken, 0.0, 1 - (scene.alike * ~scene.equal).max(axis=0)),
+        within=_within(scene),
     )
+
+
+def _seen(scene: Scene, alike: Values, p: Values) -> Values:
+    """(n,); something of another label is half a sight, too."""
+    sure = alike * p**_SURE
+    return np.asarray(((sure * scene.equal).max(axis=1) + sure.max(axis=1)) / 2)
+
+
+def _within(scene: Scene) -> Values:
+    given, found = (
+        np.array([area(one.shape) for one in some]) for some in (scene.given, scene.found)
+    )
+    share = inside(scene.alike, given, found) * scene.equal
+    for row, column in enumerate(scene.paired):
+        if column is not None:
+            share[row, column] = 0.0
+    return np.asarray(share.max(axis=0))
 
 
 def _is_free(scene: Scene) -> Bools:

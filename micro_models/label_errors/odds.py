@@ -11,13 +11,14 @@ from __future__ import annotations
 import numpy as np
 
 from micro_models.label_errors.rates import USUAL_SHARE, Values
+from micro_models.regions import Bools
 
 # An object badly drawn is alike to what it should be by something between these.
 _BAD_IOUS = np.linspace(0.15, 0.75, 13)
 # Densities are histograms with a bell of this width; and as if so many values lay anywhere.
 _CELLS, _WIDTH, _ANYWHERE = 100, 0.06, 2.0
-# How surely something is seen where nothing is: hardly, give or take.
-_UNSEEN = 0.15
+# How surely something is seen where nothing is, before it is measured: hardly.
+_UNSEEN = np.linspace(0, 0.3, 11)
 
 # Findings of one picture are right or wrong together: they count as half of so many that are not.
 _TOGETHER = 0.5
@@ -35,18 +36,26 @@ def left_out(p: Values) -> float:
     return USUAL_SHARE / (USUAL_SHARE + (1 - USUAL_SHARE) * chance)
 
 
-def odds_of_missing(p: Values, away: Values) -> Values:
-    """(n,) P that a finding is a label, (n,) 0..1 how far it is from all labels -> (n,) odds.
+def odds_of_missing(p: Values, within: Values, *, right: Bools, free: Bools) -> Values:
+    """(n,) P that findings of one label are labels, (n,) 0..1 within another label -> (n,) odds.
 
     A label that is taken out leaves its finding: e / f is that of right to wrong findings, which is
-    what P says. It is never surer than as many findings can tell.
+    what P says, times how much more usual it is for `right` ones than for `free` ones, which are no
+    label, to lie so far within others: half of a nucleus is no nucleus that was left out. It is
+    never surer than as many findings can tell.
 
-    >>> odds_of_missing(np.array([0.9, 0.9]), np.array([1.0, 0.5])).round(2).tolist()
-    [0.09, 0.04]
+    >>> right = np.arange(40) < 20
+    >>> within = np.repeat([0.0, 1.0], [30, 10])
+    >>> odds = odds_of_missing(np.full(40, 0.8), within, right=right, free=~right)
+    >>> odds.round(2).tolist()[20:40:19]
+    [0.26, 0.0]
     """
     most = 1 - 1 / (len(p) + 2)
+    ratio = np.ones(len(p))
+    ratio[free] = _ratio(1 - within[free], 1 - within[right])
     sure = np.minimum(p, most)
-    return np.asarray(USUAL_SHARE * sure / (1 - sure) * away)
+    odds = np.minimum(sure / (1 - sure) * ratio, most / (1 - most))
+    return np.asarray(USUAL_SHARE * odds)
 
 
 def odds_of_wrong(other: Values) -> Values:
@@ -73,23 +82,28 @@ def odds_of_low_iou(off: Values, p_matched: Values) -> Values:
     return _odds(off, np.outer(p_matched, 1 - _BAD_IOUS).ravel())
 
 
-def odds_of_spurious(seen: Values) -> Values:
-    """(n,) 0..1 how surely each given region of one label is seen -> (n,) odds.
+def odds_of_spurious(seen: Values, blank: Values) -> Values:
+    """(n,) 0..1 how surely given regions alike in label and size are seen -> (n,) odds.
 
-    >>> odds_of_spurious(np.append(np.full(99, 0.9), 0.0)).round(1).tolist()[-2:]
-    [0.0, 1.8]
+    e is `blank`: how surely they would be, where nothing is labelled; nan where that is not known.
+
+    >>> seen = np.append(np.full(99, 0.9), 0.0)
+    >>> odds_of_spurious(seen, np.zeros(100)).round(1).tolist()[-2:]
+    [0.0, 2.5]
     """
-    return _odds(1 - seen, 1 - np.abs(np.linspace(-2, 2, 41)) * _UNSEEN)
+    return _odds(1 - seen, 1 - np.append(blank[np.isfinite(blank)], _UNSEEN))
 
 
 def _odds(values: Values, of_errors: Values) -> Values:
-    """(n,) 0..1, higher = odder; what errors show -> (n,) odds.
+    """(n,) 0..1, higher = odder; what errors show -> (n,) odds."""
+    return np.asarray(USUAL_SHARE * _ratio(values, of_errors))
 
-    What is odder is never less probably an error.
-    """
+
+def _ratio(values: Values, of_errors: Values) -> Values:
+    """(n,) 0..1; what errors show -> (n,) e / f, never less where values are higher."""
     ratio = _rising(_density(of_errors, anywhere=0.0), _density(values, anywhere=_ANYWHERE))
     middles = (np.arange(_CELLS) + 0.5) / _CELLS
-    return np.asarray(USUAL_SHARE * np.interp(values, middles, ratio))
+    return np.interp(values, middles, ratio)
 
 
 def _density(sample: Values, *, anywhere: float) -> Values:

@@ -287,3 +287,50 @@ def test_the_same_question_gets_the_same_answer() -> None:
 def test_a_given_region_comes_with_its_index() -> None:
     with pytest.raises(ValueError, match="index"):
         LabelError(ErrorKind.SPURIOUS, 0, 0.5, Region("a", Point(1, 1)), None, None, None, "")
+
+
+def test_a_part_of_what_is_labelled_is_not_missing() -> None:
+    rng = np.random.default_rng(0)
+    given = [[Region("car", box(30 + 60 * n, 30)) for n in range(EACH)] for _ in range(IMAGES)]
+    found = [[replace(one, score=float(rng.uniform(0.7, 0.97))) for one in some] for some in given]
+    for number, answer in enumerate(found):
+        # Half of what is labelled, found once more.
+        x = 30 + 60 * (number % EACH)
+        half = replace(box(x, 30), x1=float(x - 1))
+        answer.append(Region("car", half, float(rng.uniform(0.7, 0.97))))
+    del given[7][0]
+    missing = find_label_errors(given, found).errors
+    assert (missing[0].kind, missing[0].example) == (ErrorKind.MISSING, 7)
+    assert missing[0].suggested == found[7][0]
+    assert all(one.score < missing[0].score / 2 for one in missing[1:])
+
+
+def test_labels_that_overlap_each_other_may_still_be_missing() -> None:
+    given, found = world()
+    found[7] = [replace(one, score=0.96) for one in given[7]]
+    pairs, answers = ([[*some, *map(_half_off, some)] for some in all_] for all_ in (given, found))
+    gone = pairs[7].pop(EACH)
+    best = find_label_errors(pairs, answers).errors[0]
+    assert (best.kind, best.example) == (ErrorKind.MISSING, 7)
+    assert best.suggested == replace(gone, score=0.96)
+
+
+def _half_off(region: Region) -> Region:
+    x, y = _middle(region, 0)
+    return replace(region, shape=box(x + 12, y))
+
+
+def test_what_is_small_is_often_overlooked_and_what_is_large_is_not() -> None:
+    rng = np.random.default_rng(0)
+    halves = (14, 15, 3, 4)
+    given = [[_car(30 + 60 * n, half) for n, half in enumerate(halves)] for _ in range(80)]
+    found = [[*some[:2], *(one for one in some[2:] if rng.random() < 0.6)] for some in given]
+    given[9].append(_car(60, 16))
+    given[11].append(_car(60, 2))
+    best, *others = find_label_errors(given, found).errors
+    assert (best.kind, best.example, best.index) == (ErrorKind.SPURIOUS, 9, EACH)
+    assert all(one.score < best.score / 2 for one in others)
+
+
+def _car(x: float, half_px: float) -> Region:
+    return Region("car", Box(x - half_px, 30 - half_px, x + half_px, 30 + half_px), 0.9)
