@@ -3,7 +3,7 @@
     python examples/label_error_benchmark.py --data ../shared/data --cache /tmp/found
 
 digits   classes of scikit-learn's digits, 2, 5 and 10% of them wrong: average precision of
-         `class_errors` on two classifiers, beside cleanlab on extra-trees
+         `class_errors` on three classifiers, beside cleanlab on extra-trees
 boxes    blood cells (BCCD) without its known faults; labels taken out, moved, swapped and put where
          nothing is: against cleanlab's ObjectLab on the same findings, with its own gates, and with
          gates tuned on another part of the pictures

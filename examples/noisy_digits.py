@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 from cleanlab.rank import get_label_quality_scores
@@ -124,12 +124,13 @@ def moved_kernel(images: Values) -> Values:
     total = np.zeros((len(images), len(images)))
     # Of moves of both only the difference matters, and how many pairs of moves have it.
     steps = [(by, reach + 1 - abs(by)) for by in range(-reach, reach + 1)]
-    for one, other in product(turned, turned):
+    for one, other in combinations_with_replacement(turned, 2):
         room = [np.pad(some, ((0, 0), (reach, reach), (reach, reach))) for some in (one, other)]
         for (down, often), (right, as_often) in product(steps, steps):
             moved = np.roll(room[1], (down, right), axis=(1, 2))
             unlike = euclidean_distances(_flat(room[0]), _flat(moved), squared=True)
-            total += often * as_often * np.exp(-SHARPNESS * unlike)
+            part = often * as_often * np.exp(-SHARPNESS * unlike)
+            total += part if one is other else part + part.T
     length = np.sqrt(np.diag(total))
     return np.asarray((total + total.T) / 2 / np.outer(length, length))
 
