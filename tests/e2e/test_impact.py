@@ -128,14 +128,16 @@ def test_blind_tasks_stay_blind_and_tell_what_predictions_do(
 
 def annotate_all(studio: LabelStudioServer, tasks: dict[int, bool]) -> None:
     """Two people, one slower, label tasks, by whether they are blind; it takes 2.5 times as long
-    where they are.
+    where they are. The first one is not: what is blind before says nothing.
     """
     slow = somebody(studio)
     with httpx.Client(timeout=30, trust_env=False) as http:
         token = studio.legacy_token
         own = own_account(LabelStudio(base_url=studio.url, api_key=token, httpx_client=http))
     rng, drawn = np.random.default_rng(0), [False]
-    for place, task in enumerate(rng.permutation(sorted(tasks)).tolist()):
+    order = rng.permutation(sorted(tasks)).tolist()
+    order.insert(0, order.pop(next(n for n, task in enumerate(order) if not tasks[task])))
+    for place, task in enumerate(order):
         is_slow, is_blind_task = place % 3 == 0, tasks[task]
         seconds = (20.0 if is_slow else 4.0) * float(rng.lognormal(0, 0.2))
         seconds *= 2.5 if is_blind_task else 1.0
