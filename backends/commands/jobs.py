@@ -84,13 +84,23 @@ def run_prelabel(
 
 
 def _watch_job(console: Console, jobs: Jobs, job_id: str) -> JobState:
-    """Draw its progress until it has ended; how it ended."""
+    """Draw its progress until it has ended; how it ended.
+
+    A refresh to the same version may have tasks of it in hand: no server may be here to go on with
+    them, so that has to end, too.
+    """
+
+    def shown() -> list[JobState]:
+        job = jobs.job(job_id)
+        same = job.project_key, job.version
+        refreshes = [one for one in jobs.recent_jobs() if one.kind is JobKind.REFRESH and one.open]
+        return [job, *(one for one in refreshes if (one.project_key, one.version) == same)]
 
     def over(wait_s: float) -> bool:
         time.sleep(wait_s)
-        return not jobs.job(job_id).open
+        return not any(one.open for one in shown())
 
-    watch(console, lambda: [jobs.job(job_id)], over)
+    watch(console, shown, over)
     return jobs.job(job_id)
 
 

@@ -64,6 +64,7 @@ def answered(clip: ClipProject, pilot: Acceptor) -> Json:
         for task in still_open:
             clip.submit(task)
         found = pilot.accept("--dry-run")
+        assert found["certificate"], found["notes"]
         if found["certificate"]["threshold"] is not None:
             return found
         pilot.accept()
