@@ -15,6 +15,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from backends.database import Store, insert
+from backends.label_studio.tasks import pages
 from backends.settings import Settings
 
 _AT_ONCE = 500  # values in one IN list: databases limit them
@@ -127,7 +128,7 @@ class AuditBook(Store):
     def spend(self, project_key: str, ids: Collection[int], certificate: str) -> None:
         """These stand for tasks that were accepted under a certificate; the first one counts."""
         with self._forgetting(project_key) as connection:
-            for some in _parts(ids):
+            for some in pages(sorted(ids), _AT_ONCE):
                 connection.execute(
                     sa.update(_AUDITS)
                     .where(_AUDITS.c.project_key == project_key, _AUDITS.c.task_id.in_(some))
@@ -142,7 +143,7 @@ class AuditBook(Store):
             if ids is None:
                 connection.execute(sa.delete(_AUDITS).where(of_project))
                 return
-            for some in _parts(ids):
+            for some in pages(sorted(ids), _AT_ONCE):
                 connection.execute(
                     sa.delete(_AUDITS).where(of_project, _AUDITS.c.task_id.in_(some))
                 )
@@ -185,8 +186,3 @@ class AuditBook(Store):
         finally:
             with self._lock:
                 self._known.pop(project_key, None)
-
-
-def _parts(ids: Collection[int]) -> Iterator[list[int]]:
-    ordered = sorted(ids)
-    return (ordered[start : start + _AT_ONCE] for start in range(0, len(ordered), _AT_ONCE))
