@@ -23,6 +23,7 @@ from backends.serving.protocol import Choose, protocol_router
 from backends.serving.reviewing import reviewing_router
 from backends.serving.services import Services, make_services
 from backends.serving.status import status_page
+from backends.serving.templating import PAGE_HEADERS, STATIC
 from backends.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -81,14 +82,16 @@ def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
 def _add_pages(app: FastAPI) -> None:
     app.include_router(pictures_router())
     app.include_router(reviewing_router())
+    app.mount("/static", STATIC)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def status(request: Request) -> HTMLResponse:
-        return HTMLResponse(status_page(_services(request)))
+        return HTMLResponse(status_page(_services(request)), headers=PAGE_HEADERS)
 
     @app.get("/projects/{project_key}", response_class=HTMLResponse, include_in_schema=False)
     def project(request: Request, project_key: str) -> HTMLResponse:
-        return HTMLResponse(project_page(_services(request).tools.pages(), project_key))
+        content = project_page(_services(request).tools.pages(), project_key)
+        return HTMLResponse(content, headers=PAGE_HEADERS)
 
     @app.get("/metrics", response_class=Response, tags=["operation"])
     def metrics(request: Request) -> Response:

@@ -89,6 +89,7 @@ def project_page(tools: Sequence[Tool], project_key: str) -> str:
     if not _KEY.fullmatch(project_key):
         raise HTTPException(404, "there is no such project")
     return TEMPLATES.get_template("project.html").render(
+        root="../",
         project_id=project_key.split(".")[0],
         key=project_key,
         sections=[_section(tool, project_key) for tool in tools],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from functools import partial
-from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +27,6 @@ _ID = re.compile(r"[0-9a-f]{16}")
 _QUEUE_LENGTH = 64
 _KEPT_BY_BROWSERS_S = 86_400
 _MOST_BYTES = 1_000
-_STATIC = {"review.js": "text/javascript", "review.css": "text/css"}
 _ANSWERS = {"wrong": True, "right": False, None: None}
 _PRIVATE = {"X-Content-Type-Options": "nosniff"}
 
@@ -78,7 +76,7 @@ class Reviewing:
 
 
 def reviewing_router() -> APIRouter:
-    """Pictures of cases, answers to them, and the page's script and style."""
+    """Pictures of cases, and answers to them."""
     router = APIRouter(prefix="/reviews", include_in_schema=False)
 
     @router.get("/{project_key}/{case_id}.jpg")
@@ -100,14 +98,6 @@ def reviewing_router() -> APIRouter:
         keep = partial(reviewing.answer, project_key, case_id, verdict=verdict)
         lines = await run_in_threadpool(keep)
         return JSONResponse({"told": lines}, headers={"Cache-Control": "no-store"})
-
-    @router.get("/{name}")
-    def static(name: str) -> Response:
-        if name not in _STATIC:
-            raise HTTPException(404, "there is no such file")
-        content = files("backends.serving").joinpath("static", name).read_bytes()
-        headers = {"Cache-Control": "no-cache", **_PRIVATE}
-        return Response(content, media_type=_STATIC[name], headers=headers)
 
     return router
 

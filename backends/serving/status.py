@@ -48,6 +48,7 @@ def status_page(services: Services) -> str:
     faults: list[str] = []
     known = _read(services.projects.all, faults)
     return PAGE.render(
+        root="",
         settings=services.settings,
         engine=services.engine.now(),
         engine_error=services.engine.error(),

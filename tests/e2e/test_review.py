@@ -30,6 +30,7 @@ from backends.review.store import ReviewStore
 from backends.serving import reviewing as module
 from backends.serving.project_page import Tool, project_page
 from backends.serving.reviewing import Reviewing, reviewing_router
+from backends.serving.templating import PAGE_HEADERS, STATIC
 from backends.settings import Settings
 from micro_models import Budget, Example, fit
 from micro_models.fitting.builtin import trainer_named
@@ -276,10 +277,9 @@ def gallery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gallery
     gallery.include_router(reviewing_router())
     gallery.add_api_route(
         "/projects/{key}",
-        lambda key: HTMLResponse(
-            project_page([tool], key), headers={"Content-Security-Policy": "img-src 'self'"}
-        ),
+        lambda key: HTMLResponse(project_page([tool], key), headers=PAGE_HEADERS),
     )
+    gallery.mount("/static", STATIC)
     with live(gallery) as url:
         yield Gallery(f"{url}/projects/{KEY}", store)
     gallery.state.services.reviewing.close()

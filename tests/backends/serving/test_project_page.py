@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from urllib.parse import urljoin
 
 import pytest
 from fastapi.testclient import TestClient
@@ -59,3 +61,26 @@ def test_a_certificate_is_told_with_its_classes(groups: dict[str, float | None])
     assert ("a score of 0.750" in page) == (not groups)
     assert ("Käse: 700 tasks, from 0.800 on; 1 of 150 audits wrong" in page) == bool(groups)
     assert ("all others: nothing is accepted" in page) == bool(groups)
+
+
+@pytest.mark.parametrize("path", ["/", f"/projects/{KEY}"])
+def test_pages_run_only_what_this_server_sends(client: TestClient, path: str) -> None:
+    page = client.get(path)
+    policy = page.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert page.headers["x-content-type-options"] == "nosniff"
+    assert not re.search(r"<style|<script>|\sstyle=|\son[a-z]+=", page.text)
+    for address in re.findall(r'(?:src|href)="([^"]*static/[^"]+)"', page.text):
+        assert client.get(urljoin(path, address)).status_code == 200
+
+
+def test_script_and_style_come_from_here_and_nothing_else(client: TestClient) -> None:
+    for name in ("review.js", "review.css", "page.js", "page.css"):
+        answer = client.get(f"/static/{name}")
+        assert answer.status_code == 200
+        kind = "text/css" if name.endswith("css") else "text/javascript"
+        assert answer.headers["content-type"].startswith(kind)
+    for path in ("", "review.py", "../app.py", "..%2Fapp.py", "%2Fetc/passwd"):
+        assert client.get(f"/static/{path}").status_code == 404

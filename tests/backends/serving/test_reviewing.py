@@ -164,8 +164,6 @@ def test_a_case_is_a_jpeg_that_only_this_browser_keeps(gallery: Gallery) -> None
         f"8.1/{ONE}.jpg",
         f"7.1%00/{ONE}.jpg",
         "..%2F..%2Fetc/passwd",
-        "review.py",
-        "..%2Freviewing.py",
     ],
 )
 def test_nothing_else_can_be_asked_for(gallery: Gallery, path: str) -> None:
@@ -180,13 +178,6 @@ def test_a_task_that_is_gone_and_an_image_that_is_away_are_told(gallery: Gallery
     answer = gallery.client.get(f"/reviews/{KEY}/{ONE}.jpg")
     assert answer.status_code == 404
     assert "task 1 is gone" in answer.json()["error"]
-
-
-def test_script_and_style_come_from_here(gallery: Gallery) -> None:
-    for name, kind in (("review.js", "text/javascript"), ("review.css", "text/css")):
-        answer = gallery.client.get(f"/reviews/{name}")
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith(kind)
 
 
 def test_an_answer_is_kept_and_tells_what_all_say(gallery: Gallery) -> None:
