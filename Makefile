@@ -60,7 +60,7 @@ lock: | $(VENV)/bin/python ## Resolve the lock files again, for every system and
 	@$(BIN)/python -m venv build/uv
 	@build/uv/bin/python -m pip install --disable-pip-version-check --quiet uv==$(UV_VERSION)
 	@build/uv/bin/uv pip compile pyproject.toml $(UV_LOCK) \
-		--extra ultralytics --extra demo --extra dev -o requirements.lock
+		--extra ultralytics --extra demo --extra s3 --extra dev -o requirements.lock
 	@echo "label-studio==1.23.2" | build/uv/bin/uv pip compile - $(UV_LOCK) -o label-studio.lock
 UV_LOCK := --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 

@@ -71,7 +71,13 @@ def test_a_lock_file_names_no_host_and_no_folder(lock: str) -> None:
 def test_the_lock_file_is_that_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["ultralytics"], *extras["demo"], *extras["dev"]]
+    wanted = [
+        *project["dependencies"],
+        *extras["ultralytics"],
+        *extras["demo"],
+        *extras["s3"],
+        *extras["dev"],
+    ]
     versions = here("requirements.lock")
     for requirement in map(Requirement, wanted):
         version = versions[canonicalize_name(requirement.name)]
