@@ -7,14 +7,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from label_studio_sdk import LabelStudio
 
 from backends.autoaccept.store import AutoacceptStore
 from backends.errors import Busy
 from backends.interface import Prelabeller, Project
 from backends.label_studio.audits import AuditBook
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 Tell = Callable[[str, float], None]  # what is being done, and which part of it is: 0..1
 GoOn = Callable[[], None]

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING, Any
 
 from backends.autoaccept.answers import class_of
 from backends.autoaccept.desk import Desk
@@ -15,6 +13,9 @@ from backends.interface import Task
 from backends.label_studio.blind import is_blind
 from backends.label_studio.data_manager import has_version, later, page, tasks_of
 from backends.label_studio.tasks import WITH_RESULTS_AT_ONCE
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 Json = Mapping[str, Any]
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from label_studio_sdk import LabelStudio
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
@@ -20,6 +20,9 @@ from backends.jobs.tables import JobKind, JobState, PrelabelOptions, State
 from backends.label_studio.tasks import TaskFilter, read_project, view_filter
 from backends.serving.services import check_state, make_services
 from backends.settings import Settings
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 _LOOK_EVERY_S = 0.5
 _LINE_EVERY_S = 10.0  # where there is no terminal to draw a bar on

@@ -10,9 +10,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING, Any
 
 from backends.consensus.nouns import TOOL, Agreed
 from backends.consensus.publishing import predictions
@@ -24,6 +22,9 @@ from backends.label_studio.accounts import find_own_account, own_account
 from backends.label_studio.client import told
 from backends.label_studio.labelled import is_own, whole_tasks
 from backends.label_studio.results import encode_prediction
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 Json = Mapping[str, Any]
 GoOn = Callable[[], None]

@@ -6,8 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING
 
 from backends.consensus.nouns import DIFFERENCES, FIELD, TAB, TOOL, Agreed
 from backends.interface import LabelConfig, Prediction, Project
@@ -17,6 +16,9 @@ from backends.label_studio.tabs import drop_tab, put_tab
 from backends.label_studio.task_fields import drop_fields, put_fields
 from backends.micro.controls import Controls
 from micro_models.region_json import to_json
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 GoOn = Callable[[], None]
 Tell = Callable[[str, float], None]

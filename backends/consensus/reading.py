@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING, Any
 
 from backends.consensus.nouns import Overlap
 from backends.errors import LabelpilotError, LabelStudioError, MediaError
@@ -17,6 +15,9 @@ from backends.label_studio.data_manager import item, later, page, tasks_of
 from backends.label_studio.labelled import labelled_tasks
 from backends.label_studio.truth import MAX_COMPARED, submitted
 from micro_models.regions import Mask
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 Json = Mapping[str, Any]
 GoOn = Callable[[], None]

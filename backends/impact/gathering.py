@@ -8,9 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING, Any
 
 from backends.impact.nouns import Gathered, Served
 from backends.interface import Project, Task
@@ -22,6 +20,9 @@ from backends.label_studio.labelled import changed_labels, predictions_of, whole
 from backends.label_studio.shapes import Size
 from backends.micro.versions import is_ours
 from micro_models.regions import Region
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 Json = Mapping[str, Any]
 Tell = Callable[[str, float], None]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING
 
 from backends.jobs.store import JobStore
 from backends.jobs.tables import JobKind, PrelabelOptions, Turn
@@ -17,6 +16,9 @@ from backends.label_studio.tasks import (
     pages,
     stored_predictions,
 )
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 PAGE = 1_000
 

@@ -11,9 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing, suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from label_studio_sdk import LabelStudio
 from sqlalchemy.exc import SQLAlchemyError
 
 from backends.errors import (
@@ -45,6 +44,9 @@ from backends.label_studio.tasks import (
     read_project,
     tasks_without,
 )
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -10,9 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from backends.errors import LabelpilotError, LabelStudioError, LabelStudioRefused
 from backends.interface import Task
@@ -29,6 +27,9 @@ from backends.label_studio.tasks import (
     tasks_without,
     why_dropped,
 )
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 T = TypeVar("T")
 Json = dict[str, Any]

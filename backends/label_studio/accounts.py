@@ -7,11 +7,13 @@ logs in with this one: its password is random and kept nowhere.
 from __future__ import annotations
 
 import secrets
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING
 
 from backends.errors import LabelStudioError, LabelStudioRefused
 from backends.label_studio.client import told
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 # A domain that cannot be anybody's (RFC 2606): no mail ever goes there.
 OWN_EMAIL = "labelpilot@labelpilot.invalid"

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING, Any
 
 from backends.interface import Project, Task
 from backends.label_studio.data_manager import item, page
@@ -20,6 +18,9 @@ from backends.label_studio.tasks import (
     pages,
     same_backend,
 )
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 # The task ids of a project, by its key, that are blind whatever the lot says.
 Audits = Callable[[str], Collection[int]]

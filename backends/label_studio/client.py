@@ -27,11 +27,10 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx
-from label_studio_sdk import LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 
 from backends.errors import LabelStudioError, LabelStudioGone, LabelStudioRefused
@@ -47,6 +46,9 @@ from backends.label_studio.addresses import (
 from backends.label_studio.deadline import time_limit
 from backends.label_studio.projects import KnownProject, ProjectBook
 from backends.settings import Settings
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 _log = logging.getLogger(__name__)
 _MOST_KEPT = 64  # Label Studios that are kept; /setup may bring any number
@@ -220,6 +222,8 @@ class LabelStudios:
 
         Ask anew for each use: one that was not asked for in a long time is closed.
         """
+        from label_studio_sdk import LabelStudio  # takes longer to import than all the rest
+
         reach = self.reach(project_key)
         auth, account = self.auth(reach), _account(reach)
         with self._lock:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from label_studio_sdk import LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 
 from backends.errors import LabelStudioError
 from backends.label_studio.addresses import AddressRefused, http_origin, shown
 from backends.label_studio.client import told
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 DEFAULT_TITLE = "labelpilot"
 PROTECTION_CURE = (

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING, Any, Literal
 
 from backends.interface import Task
 from backends.label_studio.client import told
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 Json = dict[str, Any]
 

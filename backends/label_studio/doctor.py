@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import httpx
-from label_studio_sdk import LabelStudio
 from label_studio_sdk.core.api_error import ApiError
 
 from backends.errors import LabelpilotError, LabelStudioError
@@ -29,6 +28,9 @@ from backends.label_studio.media import MediaStore
 from backends.label_studio.projects import ProjectBook
 from backends.settings import Settings
 from backends.weights import listing
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 _MODEL_LOADS_S = 60.0
 

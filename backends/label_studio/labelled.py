@@ -11,14 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING, Any
 
 from backends.errors import LabelStudioError, LabelStudioRefused
 from backends.interface import LabelledTask
 from backends.label_studio.accounts import find_own_account
 from backends.label_studio.data_manager import item, later, page, tasks_of
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 Json = dict[str, Any]
 

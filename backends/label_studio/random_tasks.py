@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from label_studio_sdk import LabelStudio
 
 from backends.interface import Task
 from backends.label_studio.data_manager import item, later, page, tasks_of
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 Json = dict[str, Any]
 

@@ -8,13 +8,14 @@ title of the backend and the version that its /setup tells. So all of them are m
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING, Any
 
 from backends.label_studio.client import told
 from backends.label_studio.connect import DEFAULT_TITLE, all_backends
 from backends.label_studio.data_manager import has_version, page
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 _BASIC_AUTH = "BASIC_AUTH"
 

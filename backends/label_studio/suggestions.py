@@ -9,9 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING, Any
 
 from backends.errors import BadRegion, LabelStudioRefused
 from backends.interface import Prediction, Project, Task
@@ -29,6 +27,9 @@ from backends.label_studio.tasks import (
     tasks_without,
     why_dropped,
 )
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 Json = dict[str, Any]
 GoOn = Callable[[], None]

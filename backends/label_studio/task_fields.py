@@ -6,14 +6,15 @@ To write one costs a request of 0.05 to 0.1 s each on a busy core.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING, Any
 
 from backends.errors import LabelStudioGone
 from backends.label_studio.client import told
 from backends.label_studio.data_manager import item, later, page, tasks_of
 from backends.label_studio.tasks import read_tasks
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 PREFIX = "labelpilot_"
 

@@ -15,9 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING, Any
 
 from backends.errors import BadRequest, LabelStudioRefused
 from backends.interface import Project, Task
@@ -25,6 +23,9 @@ from backends.label_studio.client import told
 from backends.label_studio.data_manager import item, lacks_version, later, page, tasks_of
 from backends.label_studio.deadline import more_time
 from backends.label_studio.label_xml import parse_label_config
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 Json = dict[str, Any]
 # Task ids travel in the URL, and servers in front of Label Studio take 4 KB of it.

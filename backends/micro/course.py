@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING
 
 from backends.interface import ImageSource, LabelledTask, Prelabeller, Project, VideoSource
 from backends.micro.registry import Registry
 from backends.micro.store import MicroStore
 from backends.settings import Settings
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 
 @dataclass(frozen=True)

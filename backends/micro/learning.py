@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from label_studio_sdk import LabelStudio
 
 from backends.errors import LabelpilotError, LabelStudioError, LabelStudioGone
 from backends.interface import LabelledTask, Project
@@ -20,6 +19,9 @@ from backends.micro.out_of_fold import forget_found
 from backends.micro.scope_training import ScopeTraining
 from backends.micro.scopes import fills, scopes
 from backends.micro.sync import drop_pointers, present_project, synchronised
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING
 
 from backends.errors import LabelStudioGone
 from backends.interface import Project
@@ -23,6 +22,9 @@ from backends.micro.nouns import Acceptance, ScopeKind
 from backends.micro.scopes import scope_of
 from backends.micro.store import MicroStore
 from backends.micro.versions import is_ours
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 log = logging.getLogger(__name__)
 

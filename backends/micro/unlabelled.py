@@ -8,14 +8,17 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from label_studio_sdk import LabelStudio
 
 from backends.interface import ImageFile, Project, Task
 from backends.label_studio.random_tasks import random_unlabelled
 from backends.micro.nouns import Scope, ScopeKind
 from backends.micro.scopes import covers
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 # Slow media must not hold a training up: what is here by then is taken.
 WITHIN_S = 5.0

@@ -7,8 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-from label_studio_sdk import LabelStudio
+from typing import TYPE_CHECKING
 
 from backends.interface import LabelConfig, PlacedRegion, Prediction, Project
 from backends.label_studio.data_manager import item
@@ -21,6 +20,9 @@ from backends.review.nouns import FIELD, TAB, TOOL, Suspect
 from micro_models.pictures import UnreadableImage, upright_size
 from micro_models.region_json import to_json
 from micro_models.regions import Region, WholeImage
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
 
 GoOn = Callable[[], None]
 Tell = Callable[[str, float], None]
