@@ -5,19 +5,9 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import closing
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
-from rich.table import Table
 
 from backends.commands.advise import advise
 from backends.commands.autoaccept import autoaccept
@@ -34,6 +24,9 @@ from backends.terminal import (
     mistakes_explained,
     print_table,
 )
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -84,7 +77,7 @@ def _before_any_command() -> None:
 def serve(
     host: Annotated[
         str,
-        typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in (set Basic auth)."),
+        typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in: set Basic auth."),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 9090,
 ) -> None:
@@ -96,6 +89,7 @@ def serve(
     import uvicorn
 
     from backends.serving.app import create_app
+    from backends.serving.auth import check_exposure
     from backends.serving.services import check_state
 
     settings = load_settings()
@@ -105,6 +99,7 @@ def serve(
     # Its INFO lines hold full URLs, and URLs of media hold signatures.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with mistakes_explained():
+        check_exposure(settings, host=host)
         check_state(settings)
         uvicorn.run(
             create_app(settings), host=host, port=port, log_level="warning", access_log=False
@@ -203,6 +198,8 @@ def embed(project: ProjectOption) -> None:
     Stop it at any time; a second run goes on where the first one stopped. A running server finds
     the results at once. Needs `LABEL_STUDIO_URL` and `LABEL_STUDIO_API_KEY`.
     """
+    from rich.progress import MofNCompleteColumn, TimeRemainingColumn
+
     from backends.interface import Task
     from backends.label_studio.client import iter_tasks
     from backends.label_studio.tasks import read_project
@@ -326,6 +323,8 @@ def demo(
 @weights_app.command("list")
 def weights_list() -> None:
     """Show every checkpoint: what for, its size, and whether it is in the model folder."""
+    from rich.table import Table
+
     from backends.weights import listing
 
     folder = load_settings().model_path
@@ -354,6 +353,8 @@ def weights_get(
 
     The file is checked by its SHA-256 and appears only when it is whole.
     """
+    from rich.progress import DownloadColumn, TransferSpeedColumn
+
     from backends.weights import download, named
 
     folder = load_settings().model_path
@@ -370,6 +371,8 @@ def weights_get(
 
 
 def _progress(*columns: Any) -> Progress:
+    from rich.progress import BarColumn, Progress, TextColumn
+
     return Progress(
         TextColumn("{task.description}"), BarColumn(), *columns, console=console, transient=True
     )

@@ -1,21 +1,24 @@
-"""What all commands share: consoles, settings, how mistakes are told."""
+"""What all commands share: consoles, settings, how mistakes are told.
+
+Every command imports it: `labelpilot --help` must stay quick.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from backends.errors import LabelpilotError
-from backends.settings import Settings
+
+if TYPE_CHECKING:
+    from backends.settings import Settings
 
 # What is being done, and which part of all is: 0..1.
 Tell = Callable[[str, float], None]
@@ -46,6 +49,8 @@ def print_table(table: Table) -> None:
 @contextmanager
 def progress() -> Iterator[Tell]:
     """A bar on a terminal, else a line for each stage, whatever it counts; to standard error."""
+    from rich.progress import BarColumn, Progress, TextColumn
+
     columns = TextColumn("{task.description}", markup=False), BarColumn()
     last = ""
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
@@ -76,6 +81,10 @@ def mistakes_explained() -> Iterator[None]:
 
 def load_settings() -> Settings:
     """The settings. A wrong one is named, with what it should be, and ends the program."""
+    from pydantic import ValidationError
+
+    from backends.settings import Settings
+
     try:
         return Settings()
     except ValidationError as error:
