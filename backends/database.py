@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,22 @@ from sqlalchemy.pool import NullPool
 from backends.errors import StateError
 from backends.settings import Settings
 
+# All tables are in it. Whoever changes one writes a step in `backends/migrations/versions`.
+METADATA = sa.MetaData()
+VERSION_TABLE = "labelpilot_schema"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+# Of Postgres' advisory locks, which all programs of a database share: any number that nobody else
+# would choose.
+_UPGRADE_LOCK = 5_717_201_904
+# A server that vanished is noticed after some 15 s, not after the system's quarter of an hour.
+_POSTGRES_LIMITS = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "3",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "15000",
+}
+
 
 class Store:
     """Base of what keeps its state in tables of its own. Safe among threads and processes.
@@ -24,10 +41,10 @@ class Store:
     the database cannot be used.
     """
 
-    def __init__(self, settings: Settings, tables: sa.MetaData, *, of: str) -> None:
-        self._engine, self._of = open_database(settings), of
+    def __init__(self, settings: Settings, *, of: str) -> None:
+        self._of = of
         with self._told():
-            make_tables(self._engine, tables)
+            self._engine = open_database(settings)
 
     def close(self) -> None:
         """Close connections to the database; a later use opens new ones."""
@@ -77,43 +94,47 @@ def insert(connection: sa.Connection, table: sa.Table) -> Any:
 
 
 def open_database(settings: Settings) -> sa.Engine:
-    """An engine of its own for whoever asks; tables are made by whoever uses them."""
-    if settings.database_url is not None:
-        return sa.create_engine(settings.database_url.get_secret_value(), pool_pre_ping=True)
-    path = settings.data_path / "state.db"
-    settings.data_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _make_private(path)
-    # One connection per use: SQLite's are cheap and must not wander between threads.
-    engine = sa.create_engine(f"sqlite:///{path}", poolclass=NullPool)
-
-    @sa.event.listens_for(engine, "connect")
-    def _set_up(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA busy_timeout=5000")
-        connection.execute("PRAGMA synchronous=NORMAL")
-
+    """The engine of this process, its tables those of this release; all who ask share it."""
+    url = sa.make_url(database_url(settings))
+    if settings.database_url is None:
+        settings.data_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_private(settings.data_path / "state.db")
+    engine = _engine(url)
+    upgrade(engine)
     return engine
 
 
 def database_url(settings: Settings) -> str:
     """Its URL, for a library that opens it by itself; holds a password."""
-    if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
-    return f"sqlite:///{settings.data_path / 'state.db'}"
+    if settings.database_url is None:
+        return f"sqlite:///{settings.data_path / 'state.db'}"
+    url = sa.make_url(settings.database_url.get_secret_value())
+    if url.drivername in ("postgres", "postgresql"):  # as other programs write it
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername == "postgresql+psycopg":
+        url = url.set(query={**_POSTGRES_LIMITS, **url.query})
+    return url.render_as_string(hide_password=False)
 
 
-def make_tables(engine: sa.Engine, metadata: sa.MetaData) -> None:
-    """Make the tables and columns that are not there, also while another process makes them.
+def upgrade(engine: sa.Engine) -> None:
+    """Bring tables to this release's, once, whoever else starts at this moment.
 
-    A column that came after its table's first release is nullable or has a server's default:
-    processes of that release may go on beside this one.
+    Tables of a later release are left alone: it only added to these.
     """
-    _create(engine, metadata)
-    for table in metadata.tables.values():
-        there = _columns(engine, table)
-        for column in table.columns:
-            if column.name not in there:
-                _add_column(engine, column)
+    with engine.connect() as connection:
+        if not _is_older(connection):
+            return
+    from alembic import command
+    from alembic.config import Config
+
+    with engine.begin() as connection:
+        _wait_for_others(connection)
+        if not _is_older(connection):
+            return
+        config = Config()
+        config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
 
 def tables_of_projects(connection: sa.Connection) -> list[sa.TableClause]:
@@ -126,27 +147,46 @@ def tables_of_projects(connection: sa.Connection) -> list[sa.TableClause]:
     ]
 
 
-def _create(engine: sa.Engine, metadata: sa.MetaData) -> None:
-    for _ in metadata.tables:
-        try:
-            return metadata.create_all(engine)
-        except sa.exc.DBAPIError:  # the other was faster with one; so it may be with the next
-            time.sleep(0.05)
-    return metadata.create_all(engine)
+@cache
+def _engine(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url, pool_pre_ping=True)
+    # One connection per use: SQLite's are cheap and must not wander between threads.
+    engine = sa.create_engine(url, poolclass=NullPool)
+
+    @sa.event.listens_for(engine, "connect")
+    def _set_up(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA busy_timeout=5000")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return engine
 
 
-def _add_column(engine: sa.Engine, column: sa.Column[Any]) -> None:
-    what = sa.schema.CreateColumn(column).compile(dialect=engine.dialect)
-    try:
-        with engine.begin() as connection:
-            connection.execute(sa.text(f'ALTER TABLE "{column.table.name}" ADD COLUMN {what}'))
-    except sa.exc.DBAPIError:  # the other was faster
-        if column.name not in _columns(engine, column.table):
-            raise
+def _is_older(connection: sa.Connection) -> bool:
+    """Whether the tables are of an earlier release, or not there."""
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return True
+    table = sa.table(VERSION_TABLE, sa.column("version_num"))
+    revision = connection.execute(sa.select(table.c.version_num)).scalar()
+    *before, _ = revisions()
+    return revision is None or revision in before
 
 
-def _columns(engine: sa.Engine, table: sa.Table) -> set[str]:
-    return {column["name"] for column in sa.inspect(engine).get_columns(table.name)}
+@cache
+def revisions() -> tuple[str, ...]:
+    """Those that this release knows, in order: `r0001_first_release.py` is "0001"."""
+    names = sorted(path.name for path in (_MIGRATIONS / "versions").glob("r*.py"))
+    return tuple(name[1:].partition("_")[0] for name in names)
+
+
+def _wait_for_others(connection: sa.Connection) -> None:
+    """Whoever comes second goes on when the first has committed."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
+    elif connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("PRAGMA busy_timeout=60000")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _make_private(path: Path) -> None:

@@ -11,14 +11,13 @@ import sqlalchemy as sa
 
 from backends.advise.nouns import Advice, Measured
 from backends.advise.targets import Metric
-from backends.database import Store, insert
+from backends.database import METADATA, Store, insert
 from backends.settings import Settings
 
-_METADATA = sa.MetaData()
 _KEY = sa.String(200)
 _POINTS = sa.Table(
     "advise_points",
-    _METADATA,
+    METADATA,
     sa.Column("project_key", _KEY, primary_key=True),
     sa.Column("scope", sa.Text, primary_key=True),
     sa.Column("id", sa.String(40), primary_key=True),
@@ -32,7 +31,7 @@ _POINTS = sa.Table(
 )
 _ADVICE = sa.Table(
     "advise_plans",
-    _METADATA,
+    METADATA,
     sa.Column("project_key", _KEY, primary_key=True),
     sa.Column("scope", sa.Text, nullable=False),
     sa.Column("made_at", sa.Float, nullable=False),
@@ -44,7 +43,7 @@ class AdviseStore(Store):
     """Reads and writes points of learning curves and plans."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, _METADATA, of="learning curves")
+        super().__init__(settings, of="learning curves")
 
     def points(self, project_key: str, scope: str) -> list[Measured]:
         """What was measured of a scope by this release, in the order of sizes."""

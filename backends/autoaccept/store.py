@@ -15,7 +15,6 @@ from backends.autoaccept.tables import (
     CHECKS,
     LOG,
     LOOKS,
-    METADATA,
     STANDINGS,
     check,
     check_values,
@@ -32,7 +31,7 @@ class AutoacceptStore(Store):
     """Reads and writes what is kept of accepting."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, METADATA, of="certificates")
+        super().__init__(settings, of="certificates")
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -10,10 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from backends.autoaccept.nouns import Check, Entry, Fate, Issued
+from backends.database import METADATA
 from micro_models.certificates import Certificate
 from micro_models.region_json import from_json, to_json
 
-METADATA = sa.MetaData()
 STANDINGS = sa.Table(
     "autoaccept_standings",
     METADATA,

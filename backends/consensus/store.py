@@ -10,19 +10,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from backends.consensus.nouns import Rated, Report
-from backends.database import Store, insert
+from backends.database import METADATA, Store, insert
 from backends.settings import Settings
 
-_METADATA = sa.MetaData()
 _REPORTS = sa.Table(
     "consensus_reports",
-    _METADATA,
+    METADATA,
     sa.Column("project_key", sa.String(64), primary_key=True),
     sa.Column("report", sa.Text, nullable=False),
 )
 _ANNOTATED = sa.Table(
     "consensus_annotated",
-    _METADATA,
+    METADATA,
     sa.Column("project_key", sa.String(64), primary_key=True),
     sa.Column("task_id", sa.Integer, primary_key=True),
 )
@@ -33,7 +32,7 @@ class ConsensusStore(Store):
     """Reads and writes reports."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, _METADATA, of="consensus")
+        super().__init__(settings, of="consensus")
 
     def put(self, report: Report) -> None:
         """Keep a report in place of the project's last one."""

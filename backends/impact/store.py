@@ -10,15 +10,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from backends.database import Store, insert
+from backends.database import METADATA, Store, insert
 from backends.impact.nouns import Impact
 from backends.settings import Settings
 from micro_models.impact import Shift, SpeedUp, Standing
 
-_METADATA = sa.MetaData()
 _IMPACTS = sa.Table(
     "impacts",
-    _METADATA,
+    METADATA,
     sa.Column("project_key", sa.String(64), primary_key=True),
     sa.Column("made_at", sa.Float, nullable=False),
     sa.Column("content", sa.Text, nullable=False),
@@ -29,7 +28,7 @@ class ImpactStore(Store):
     """Reads and writes comparisons."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, _METADATA, of="comparisons")
+        super().__init__(settings, of="comparisons")
 
     def put(self, impact: Impact) -> None:
         """Keep a comparison in place of the project's last one."""

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 import sqlalchemy as sa
 import sqlalchemy.orm  # or DBOS does it in a thread, and others meet a half of it
 
-from backends.database import clock, insert, make_tables, open_database
+from backends.database import clock, insert, open_database
 from backends.errors import StateError
 from backends.interface import Project
 from backends.jobs.changes import (
@@ -25,7 +25,6 @@ from backends.jobs.refreshes import RefreshStore
 from backends.jobs.tables import (
     FAILURES,
     JOBS,
-    METADATA,
     OPEN,
     TASKS,
     WORKERS,
@@ -55,7 +54,6 @@ class JobStore:
 
     def __init__(self, settings: Settings) -> None:
         self.engine = open_database(settings)
-        make_tables(self.engine, METADATA)
         self.turns = TurnStore(self.engine)
         self.trainings = TrainingStore(self.engine)
         self.refreshes = RefreshStore(self.engine)

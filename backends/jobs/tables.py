@@ -10,10 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from backends.database import METADATA
 from backends.interface import Project
 from backends.label_studio.tasks import TaskFilter
 
-METADATA = sa.MetaData()
 JOBS = sa.Table(
     "jobs",
     METADATA,

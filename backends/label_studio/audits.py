@@ -14,15 +14,14 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-from backends.database import Store, insert
+from backends.database import METADATA, Store, insert
 from backends.label_studio.tasks import pages
 from backends.settings import Settings
 
 _AT_ONCE = 500  # values in one IN list: databases limit them
-_METADATA = sa.MetaData()
 _AUDITS = sa.Table(
     "audits",
-    _METADATA,
+    METADATA,
     sa.Column("project_key", sa.String(64), primary_key=True),
     sa.Column("task_id", sa.Integer, primary_key=True),
     sa.Column("kind", sa.String(16), nullable=False),
@@ -33,14 +32,14 @@ _AUDITS = sa.Table(
 # All that were ever drawn: people may have labelled them while they were withheld.
 _EVER = sa.Table(
     "audits_ever",
-    _METADATA,
+    METADATA,
     sa.Column("project_key", sa.String(64), primary_key=True),
     sa.Column("task_id", sa.Integer, primary_key=True),
 )
 # Annotations of ours that a certificate in force vouches for.
 _CERTIFIED = sa.Table(
     "certified_annotations",
-    _METADATA,
+    METADATA,
     sa.Column("project_key", sa.String(64), primary_key=True),
     sa.Column("task_id", sa.Integer, primary_key=True),
     sa.Column("annotation_id", sa.Integer, nullable=False),
@@ -76,7 +75,7 @@ class AuditBook(Store):
     """
 
     def __init__(self, settings: Settings, *, refresh_s: float = 1.0) -> None:
-        super().__init__(settings, _METADATA, of="audits")
+        super().__init__(settings, of="audits")
         self._refresh_s = refresh_s
         self._lock = threading.Lock()
         self._known: dict[str, tuple[tuple[Drawn, ...], float]] = {}

@@ -9,15 +9,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from backends.database import Store
+from backends.database import METADATA, Store
 from backends.settings import Settings
 
 _UNKNOWN_S = 1.0  # how long a key stays unknown before the database is asked again
 _MOST_IN_MEMORY = 10_000
-_METADATA = sa.MetaData()
 _PROJECTS = sa.Table(
     "projects",
-    _METADATA,
+    METADATA,
     sa.Column("key", sa.String(64), primary_key=True),
     sa.Column("host", sa.Text, nullable=False),
     sa.Column("access_token", sa.Text),
@@ -53,7 +52,7 @@ class ProjectBook(Store):
     """
 
     def __init__(self, settings: Settings, *, refresh_s: float = 30.0) -> None:
-        super().__init__(settings, _METADATA, of="projects")
+        super().__init__(settings, of="projects")
         self._refresh_s = refresh_s
         self._known: dict[str, tuple[KnownProject | None, float]] = {}
         self._lock = threading.Lock()

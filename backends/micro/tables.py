@@ -10,12 +10,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from backends.database import METADATA
 from backends.interface import LabelledTask
 from backends.micro.nouns import Acceptance, ModelVersion, Shown, Standing, Step
 from micro_models.region_json import from_json, to_json
 from micro_models.regions import Region, WholeImage
 
-METADATA = sa.MetaData()
 # `changes` only grows, and so do the two counts that were taken of it when somebody asked for a
 # training or tasks came: both are news for as long as they are greater than `seen`.
 STANDINGS = sa.Table(

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from backends.database import Store, clock, insert
 from backends.errors import StateError
 from backends.micro.nouns import ModelVersion
-from backends.micro.tables import CURRENT, METADATA, VERSIONS, version, version_values
+from backends.micro.tables import CURRENT, VERSIONS, version, version_values
 from backends.settings import Settings
 
 ANY = "any"  # instead of whatever answers
@@ -23,7 +23,7 @@ class VersionStore(Store):
     """Reads and writes what is known of models."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, METADATA, of="micro-models")
+        super().__init__(settings, of="micro-models")
 
     def add_version(self, version: ModelVersion) -> None:
         """Keep what is known of a trained model.

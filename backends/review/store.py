@@ -8,17 +8,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from backends.database import Store, clock, insert
+from backends.database import METADATA, Store, clock, insert
 from backends.review.nouns import Case, Line, Review, Summary, Suspect, Tally, headline
 from backends.settings import Settings
 from micro_models.label_errors import ErrorKind
 from micro_models.region_json import from_json, to_json
 from micro_models.regions import Region
 
-_METADATA = sa.MetaData()
 _REVIEWS = sa.Table(
     "reviews",
-    _METADATA,
+    METADATA,
     sa.Column("project_key", sa.String(64), primary_key=True),
     sa.Column("version", sa.String(64), nullable=False),
     sa.Column("made_at", sa.Float, nullable=False),
@@ -31,7 +30,7 @@ _REVIEWS = sa.Table(
 # is then null.
 _CASES = sa.Table(
     "review_cases",
-    _METADATA,
+    METADATA,
     sa.Column("project_key", sa.String(64), primary_key=True),
     sa.Column("id", sa.String(16), primary_key=True),
     sa.Column("position", sa.Integer),
@@ -49,7 +48,7 @@ class ReviewStore(Store):
     """Reads and writes reviews."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings, _METADATA, of="reviews")
+        super().__init__(settings, of="reviews")
 
     def put(self, review: Review) -> None:
         """Keep a review in place of the project's last one; answers stay. One atomic step."""

@@ -9,99 +9,44 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from backends.interface import Drawn
-from micro_models.regions import Bools, Box, Click, Floats, Prompt, RotatedBox, Segmentation
+from backends.sam.others import Others
+from backends.sam.pointing import KEEP_S, THUMB_PX, Pin, Place, PointedObject
+from micro_models.regions import Box, Click, RotatedBox, Segmentation
 
-THUMB_PX = 256
 OBJECTS_PER_TASK = 32
 TASKS = 512
-
-
-@dataclass(frozen=True)
-class Pin:
-    """A click as it was drawn. `settled`: its suggestion was accepted, the editor lets it go."""
-
-    id: str
-    click: Click
-    label: str | None
-    settled: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class PointedObject:
-    """One object of one task: everything drawn for it, and the last answer.
-
-    `thumb` (256, 256) bool is the answered mask, shrunk; `hint` is the engine's own.
-    """
-
-    region_id: str
-    label: str | None
-    pins: tuple[Pin, ...]
-    box: Box | RotatedBox | None
-    box_ids: frozenset[str]
-    drawn_at: float
-    size_px: tuple[int, int]
-    user: str | None = None
-    hint: Floats | None = None
-    thumb: Bools | None = None
-
-    @property
-    def clicks(self) -> tuple[Click, ...]:
-        """All clicks, oldest first."""
-        return tuple(pin.click for pin in self.pins)
-
-    @property
-    def prompt_ids(self) -> frozenset[str]:
-        """The ids of everything drawn."""
-        return self.box_ids | {pin.id for pin in self.pins}
-
-    @property
-    def asks(self) -> bool:
-        """Whether anything positive was drawn; without it there is no object to cut from."""
-        return self.box is not None or any(click.positive for click in self.clicks)
-
-    def prompt(self) -> Prompt:
-        """What the engine is asked."""
-        return Prompt(self.clicks, self.box, self.hint)
-
-    def covers(self, click: Click) -> bool:
-        """Whether the last answer's mask holds the click."""
-        if self.thumb is None:
-            return False
-        column = int(click.x * THUMB_PX / self.size_px[0])
-        row = int(click.y * THUMB_PX / self.size_px[1])
-        inside = 0 <= column < THUMB_PX and 0 <= row < THUMB_PX
-        return inside and bool(self.thumb[row, column])
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where objects are told apart: one medium of one task, as long as its image is the same."""
-
-    project_key: str
-    task_id: int | None
-    medium: str
-    digest: str
 
 
 class PromptMemory:
     """Which object the open prompts mean, and what was drawn for it before.
 
-    Thread-safe and bounded; forgets objects after `keep_s` seconds.
+    Thread-safe and bounded; forgets objects after `keep_s` seconds. `others`: what other servers
+    are told; where they are away, this one goes by what it knows itself.
     """
 
     def __init__(
-        self, *, keep_s: float = 1800.0, clock: Callable[[], float] = time.monotonic
+        self,
+        others: Others | None = None,
+        *,
+        keep_s: float = KEEP_S,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._keep_s = keep_s
         self._clock = clock
         self._lock = threading.Lock()
         self._places: OrderedDict[Place, deque[PointedObject]] = OrderedDict()
+        self._others = others
+
+    def close(self) -> None:
+        """Write what is left to write."""
+        if self._others is not None:
+            self._others.close()
 
     def resolve(
         self,
@@ -133,25 +78,47 @@ class PromptMemory:
             size_px,
             user,
         )
+        self._learn(place)
         with self._lock:
             known = self._known(place, user)
             meant = _meant(known, new, accepted) or new
             # Kept before it is answered: the next prompt may come while an image is encoded.
             self._keep(place, meant)
+        if self._others is not None:
+            self._others.put(place, meant)
         return meant
 
-    def remember(self, place: Place, pointed: PointedObject, answer: Segmentation) -> None:
-        """Keep what was answered for the next prompt on the same object."""
+    def remember(
+        self, place: Place, pointed: PointedObject, answer: Segmentation, *, engine: str
+    ) -> None:
+        """Keep what this engine answered for the next prompt on the same object."""
         thumb = cv2.resize(
             answer.mask.pixels.view(np.uint8),
             (THUMB_PX, THUMB_PX),
             interpolation=cv2.INTER_NEAREST,
         )
-        answered = replace(pointed, hint=answer.hint, thumb=thumb.astype(np.bool_))
+        answered = replace(pointed, hint=answer.hint, thumb=thumb.astype(np.bool_), engine=engine)
         with self._lock:
             # An answer that comes after a newer prompt's must not undo what that one added.
-            if any(one is pointed for one in self._places.get(place, ())):
+            if any(one.stamp == pointed.stamp for one in self._places.get(place, ())):
                 self._keep(place, answered)
+        if self._others is not None:
+            self._others.answer(place, answered)
+
+    def _learn(self, place: Place) -> None:
+        """Take over what other servers were told since."""
+        if self._others is None:
+            return
+        found = self._others.of(place, known=list(self._places.get(place, ())))
+        with self._lock:
+            # Of the same prompt, the answer is what was read; what is not written yet is newer.
+            both = sorted(
+                [*found, *self._places.get(place, ())],
+                key=lambda one: (one.drawn_at, one.thumb is not None),
+            )
+            newest = {one.region_id: one for one in both}
+            objects = sorted(newest.values(), key=lambda one: one.drawn_at)
+            self._places[place] = deque(objects, maxlen=OBJECTS_PER_TASK)
 
     def _known(self, place: Place, user: str | None) -> list[PointedObject]:
         """What this user may mean, the newest first."""
@@ -211,6 +178,7 @@ def _grown(before: PointedObject, new: PointedObject) -> PointedObject:
         box=new.box or before.box,
         box_ids=before.box_ids | new.box_ids,
         drawn_at=new.drawn_at,
+        stamp=new.stamp,
         user=before.user or new.user,
         # Logits of a prompt that was withdrawn would hold on to what it had asked for.
         hint=before.hint if only_more and same_box else None,

@@ -22,7 +22,9 @@ from backends.interface import (
 from backends.label_studio.config import check_label_config, choose_output
 from backends.sam.embeddings import EmbeddingCache
 from backends.sam.engine import EngineSlot
-from backends.sam.memory import Place, PromptMemory
+from backends.sam.memory import PromptMemory
+from backends.sam.others import Others
+from backends.sam.pointing import Place
 from backends.sam.prefetch import Prefetcher
 from micro_models.geometry import mask_to_ellipse, mask_to_polygons, tight_box
 from micro_models.interface import Segmenter
@@ -35,6 +37,7 @@ class SamBackend:
     """Point2Label and Bbox2Label.
 
     Collaborators are shared with the rest of the server; only prompts of open objects are kept.
+    `others`: what other servers are told of them.
     """
 
     name = "sam"
@@ -47,12 +50,13 @@ class SamBackend:
         embeddings: EmbeddingCache,
         next_tasks: NextTasks,
         polygon_tolerance_px: float,
+        others: Others | None = None,
     ) -> None:
         self._engine = engine
         self._images = images
         self._embeddings = embeddings
         self._tolerance_px = polygon_tolerance_px
-        self._memory = PromptMemory()
+        self._memory = PromptMemory(others)
         self._prefetcher = Prefetcher(self.warm, next_tasks)
 
     def version(self, project: Project | None) -> str:  # noqa: ARG002 - one engine for all
@@ -85,8 +89,9 @@ class SamBackend:
         """SAM does not learn from annotations."""
 
     def close(self) -> None:
-        """Stop the background thread."""
+        """Stop the background threads."""
         self._prefetcher.close()
+        self._memory.close()
 
     def warm(self, project: Project, task: Task) -> None:
         """Embed a task's images unless they are. Errors: `MediaError`, `ModelMissing`."""
@@ -116,8 +121,8 @@ class SamBackend:
         )
         engine = self._engine.wait()
         embedding = self._embed(engine, file)
-        answer = engine.segment(embedding, pointed.prompt())
-        self._memory.remember(place, pointed, answer)
+        answer = engine.segment(embedding, pointed.prompt(engine.version))
+        self._memory.remember(place, pointed, answer, engine=engine.version)
 
         shapes = shapes_of(answer.mask, output.kind, tolerance_px=self._tolerance_px)
         regions = tuple(

@@ -25,6 +25,8 @@ from backends.micro.store import MicroStore
 from backends.sam.embeddings import EmbeddingCache
 from backends.sam.engine import EngineSlot, LoadEngine, load_engine
 from backends.sam.model import NextTasks, SamBackend
+from backends.sam.others import Others
+from backends.sam.prompt_store import PromptStore
 from backends.serving.journal import Journal, Told
 from backends.serving.learning import learning_gauges
 from backends.serving.pictures import Pictures
@@ -201,6 +203,7 @@ def _sam(
         embeddings=embeddings,
         next_tasks=_following(studios, settings.prefetch_tasks),
         polygon_tolerance_px=settings.polygon_tolerance_px,
+        others=Others(PromptStore(settings)),
     )
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from backends.interface import Drawn
-from backends.sam.memory import Place, PointedObject, PromptMemory, holds
+from backends.sam.memory import PromptMemory, holds
+from backends.sam.pointing import Place, PointedObject
 from micro_models.regions import Box, Click, Mask, RotatedBox, Segmentation
 
 SIZE = (200, 100)
@@ -38,7 +39,7 @@ class Annotator:
         pixels = np.zeros(SIZE[::-1], np.bool_)
         pixels[:, :100] = True
         hint = np.full((2, 2), len(pointed.clicks), np.float32)
-        self.memory.remember(PLACE, pointed, Segmentation(Mask(pixels), 0.5, hint))
+        self.memory.remember(PLACE, pointed, Segmentation(Mask(pixels), 0.5, hint), engine="e")
         return pointed
 
 
@@ -67,7 +68,7 @@ def test_a_click_inside_the_open_box_is_used_together_with_it() -> None:
     first = annotator.draws(box("b", 0, 0, 80, 80))
     second = annotator.draws(point("a", 40, 40, positive=False))
     assert second.region_id == first.region_id
-    assert second.prompt().box == Box(0, 0, 80, 80)
+    assert second.prompt("e").box == Box(0, 0, 80, 80)
     assert second.clicks == (Click(40, 40, positive=False),)
 
 
@@ -84,7 +85,7 @@ def test_the_newest_box_counts() -> None:
     annotator = Annotator()
     first = annotator.draws(box("b", 0, 0, 80, 80))
     second = annotator.draws(box("b", 0, 0, 80, 80), box("c", 100, 0, 150, 50))
-    assert second.prompt().box == Box(100, 0, 150, 50)
+    assert second.prompt("e").box == Box(100, 0, 150, 50)
     assert second.region_id == first.region_id
 
 
@@ -167,7 +168,7 @@ def test_a_prompt_that_comes_before_the_last_answer_is_not_lost() -> None:
     assert clicked.region_id == boxed.region_id
     assert clicked.box == Box(0, 0, 80, 80)
     late = Segmentation(Mask(np.zeros(SIZE[::-1], np.bool_)), 0.5)
-    memory.remember(PLACE, boxed, late)
+    memory.remember(PLACE, boxed, late, engine="e")
     again = memory.resolve(
         PLACE, [point("a", 40, 40), point("c", 41, 41)], accepted=frozenset(), size_px=SIZE
     )
