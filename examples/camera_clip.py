@@ -5,7 +5,7 @@
 
 The photo is of a rocket (scikit-image's, SpaceX, public domain), the object its payload fairing.
 The camera moves, turns, zooms, blurs and loses it from view now and then. It is easier than a real
-clip: nothing in the scene moves. Real ones are in docs/micro_models.md.
+clip: nothing in the scene moves. Real ones are in docs/explanation/benchmarks.md.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Takes the README's screenshot in a running demo: `python -m tests.e2e.screenshot docs/click.png`.
+"""Takes the README's screenshot in a running demo.
+
+    python -m tests.e2e.screenshot docs/images/click.png
 
 The photo is scikit-image's launch of DSCOVR (SpaceX, public domain).
 """
