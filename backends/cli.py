@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any
@@ -88,22 +87,17 @@ def serve(
     """
     import uvicorn
 
+    from backends import logs
     from backends.serving.app import create_app
     from backends.serving.auth import check_exposure
     from backends.serving.services import check_state
 
     settings = load_settings()
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    # Its INFO lines hold full URLs, and URLs of media hold signatures.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logs.configure(settings)
     with mistakes_explained():
         check_exposure(settings, host=host)
         check_state(settings)
-        uvicorn.run(
-            create_app(settings), host=host, port=port, log_level="warning", access_log=False
-        )
+        uvicorn.run(create_app(settings), host=host, port=port, log_config=None, access_log=False)
 
 
 @app.command()
@@ -285,6 +279,10 @@ def worker(
         int | None,
         typer.Option(help="Parts of the work done at the same time by each worker.", min=1),
     ] = None,
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(help="What it does: train, predict; give it twice for both, as by default."),
+    ] = None,
 ) -> None:
     """Do background work until SIGTERM or Ctrl-C: what "Retrieve predictions" and `prelabel` left.
 
@@ -293,9 +291,8 @@ def worker(
     """
     from backends.commands.jobs import run_worker
 
-    settings = load_settings()
-    if threads is not None:
-        settings = settings.model_copy(update={"job_threads": threads})
+    changed = {"job_threads": threads, "queues": ",".join(queue) if queue else None}
+    settings = load_settings(**{name: to for name, to in changed.items() if to is not None})
     with mistakes_explained():
         run_worker(settings, console)
 

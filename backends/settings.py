@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+QUEUES = frozenset({"train", "predict"})
 
 
 class Settings(BaseSettings):
@@ -39,6 +41,16 @@ class Settings(BaseSettings):
 
     basic_auth_user: str | None = Field(default=None, description="with a password: Basic auth")
     basic_auth_password: SecretStr | None = None
+    allow_anybody: bool = Field(
+        default=False,
+        description="listen beyond this machine without a password; only where nobody else "
+        "reaches the port",
+    )
+    allowed_names: str = Field(
+        default="",
+        description="names with a dot by which this server is called without a password, "
+        "separated by commas",
+    )
 
     sam_model: str = Field(
         default="auto",
@@ -126,6 +138,11 @@ class Settings(BaseSettings):
         "`labelpilot impact` measures what predictions do; 0: none",
     )
 
+    queues: str = Field(
+        default="train,predict",
+        description="kinds of background work that this process does, separated by commas: train, "
+        "predict; empty: it leaves all to others",
+    )
     job_threads: int = Field(
         default=2, ge=1, description="chunks of background work done at the same time"
     )
@@ -154,12 +171,27 @@ class Settings(BaseSettings):
     queue_length: int = Field(default=64, ge=1, description="requests that wait; beyond: 503")
     max_request_mb: int = Field(default=32, ge=1)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="lines for people, or a JSON object a line for collectors"
+    )
 
     @model_validator(mode="after")
     def _whole_basic_auth(self) -> Self:
         if bool(self.basic_auth_user) != bool(self.basic_auth_password):
             raise ValueError("Basic auth needs both LABELPILOT_BASIC_AUTH_USER and _PASSWORD")
         return self
+
+    @field_validator("queues")
+    @classmethod
+    def _known_queues(cls, value: str) -> str:
+        if unknown := _names(value) - QUEUES:
+            raise ValueError(f"there is no {', '.join(sorted(unknown))}, only train and predict")
+        return value
+
+    @property
+    def queue_names(self) -> frozenset[str]:
+        """`queues` as names."""
+        return _names(self.queues)
 
     @property
     def basic_auth(self) -> tuple[str, str] | None:
@@ -177,3 +209,8 @@ class Settings(BaseSettings):
     def model_path(self) -> Path:
         """Where checkpoints lie."""
         return self.model_dir.expanduser() if self.model_dir else self.data_path / "models"
+
+
+def _names(listed: str) -> frozenset[str]:
+    """Names that commas separate."""
+    return frozenset(filter(None, map(str.strip, listed.split(","))))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from backends import logs
 from backends.errors import BadRequest
 from backends.jobs.jobs import Jobs
 from backends.jobs.tables import JobKind, JobState, PrelabelOptions, State
@@ -112,6 +113,9 @@ def run_worker(settings: Settings, console: Console) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    logs.configure(settings)
+    if settings.log_format == "json":  # who collects lines wants no others between them
+        console = Console(quiet=True)
     check_state(settings)
     with closing(make_services(settings)) as services:
         jobs = services.jobs

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from backends import logs
 from backends.errors import (
     LabelpilotError,
     LabelStudioError,
@@ -89,11 +90,16 @@ class Turns:
         turn = self._surely(lambda: self._store.turns.begin(turn_id, attempt))
         if turn is None:
             return
+        about = {"job_id": turn.job.id, "turn_id": turn.id, "project": turn.job.project_key}
+        with logs.about(**about):
+            self._carry_out(turn)
+
+    def _carry_out(self, turn: Turn) -> None:
         try:
             self._do(turn)
             self._surely(lambda: self._store.turns.finish(turn))
         except Lost:
-            log.debug("turn %s was taken over, or its job has ended", turn_id)
+            log.debug("turn %s was taken over, or its job has ended", turn.id)
         except Stopped:
             self._surely(lambda: self._store.turns.put_back(turn))
         except (SQLAlchemyError, StateError) as error:

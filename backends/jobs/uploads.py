@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +27,7 @@ from backends.label_studio.tasks import (
     tasks_without,
     why_dropped,
 )
+from backends.logs import Threads
 
 if TYPE_CHECKING:
     from label_studio_sdk import LabelStudio
@@ -157,7 +158,7 @@ class Uploads:
         self._label_config, self._patiently = label_config, patiently
         self._still_valid, self._hidden, self._stopping = still_valid, hidden, stopping
         self._doubtful = set(doubtful)
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="upload")
+        self._pool = Threads(1, thread_name_prefix="upload")
         # The first predictions of a job, and those that go before all others, are waited for.
         self._soon_s = _VERY_SOON_S if turn.kind is TurnKind.FIRST else _SOON_S
         self._batch = Batch(soon_s=self._soon_s if turn.job.finished else _VERY_SOON_S)
@@ -263,7 +264,7 @@ class Uploads:
 
     def _renew(self, batch: Batch, before: Mapping[int, Stored]) -> set[int]:
         """Put predictions in the place of older ones; the tasks that need no other any more."""
-        with ThreadPoolExecutor(_RENEWED_AT_ONCE, thread_name_prefix="renew") as threads:
+        with Threads(_RENEWED_AT_ONCE, thread_name_prefix="renew") as threads:
             ids = [task_id for task_id in batch.items if task_id in before]
             renewed = threads.map(
                 lambda task_id: self._renew_one(batch.items[task_id], before[task_id]), ids

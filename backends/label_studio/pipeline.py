@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from backends.errors import LabelpilotError, MediaError
@@ -18,6 +18,7 @@ from backends.interface import (
     TaskProgress,
     VideoFile,
 )
+from backends.logs import Threads
 from micro_models.regions import Image
 
 log = logging.getLogger(__name__)
@@ -117,8 +118,8 @@ class Pipeline:
         self._needed = needed
         self._images = images
         # Two pools: what is fetched ahead must not keep the batch in hand waiting.
-        self._fetching = ThreadPoolExecutor(FETCHING, thread_name_prefix="label-fetch")
-        self._decoding = ThreadPoolExecutor(DECODING, thread_name_prefix="label-decode")
+        self._fetching = Threads(FETCHING, thread_name_prefix="label-fetch")
+        self._decoding = Threads(DECODING, thread_name_prefix="label-decode")
         self._waiting: deque[Future[Item]] = deque()
         self._is_over = False
 

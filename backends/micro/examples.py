@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import astuple, dataclass, field
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from backends.errors import LabelpilotError, LabelStudioError
 from backends.interface import ImageFile, LabelConfig, LabelledTask, Project
 from backends.label_studio.truth import read_truth
+from backends.logs import Threads
 from backends.micro.controls import Controls
 from backends.micro.exchange import Material
 from backends.micro.nouns import Scope
@@ -102,7 +103,7 @@ def _fetched(
     tasks: Sequence[LabelledTask], locate: Locate
 ) -> Iterator[tuple[LabelledTask, Future[ImageFile]]]:
     """Each task with its picture, a few of which are fetched ahead."""
-    pool = ThreadPoolExecutor(_FETCHING, thread_name_prefix="micro-fetch")
+    pool = Threads(_FETCHING, thread_name_prefix="micro-fetch")
     try:
         waiting: list[Future[ImageFile]] = []
         for index, task in enumerate(tasks):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Collection, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ import numpy as np
 
 from backends.interface import ImageFile, Project, Task
 from backends.label_studio.random_tasks import random_unlabelled
+from backends.logs import Threads
 from backends.micro.nouns import Scope, ScopeKind
 from backends.micro.scopes import covers
 
@@ -74,7 +75,7 @@ def located(
     within_s: float = WITHIN_S,
 ) -> list[tuple[int, Path]]:
     """(task id, picture) of those whose picture is here in time, in their order; others are not."""
-    threads = ThreadPoolExecutor(_FETCHING, thread_name_prefix="micro-look")
+    threads = Threads(_FETCHING, thread_name_prefix="micro-look")
     deadline = time.monotonic() + within_s
     try:
         futures = [threads.submit(locate, task) for task in tasks]

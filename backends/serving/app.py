@@ -15,11 +15,14 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from backends.errors import LabelpilotError
+from backends.logs import where
 from backends.sam.engine import LoadEngine, load_engine
-from backends.serving.auth import BasicAuth
+from backends.serving.auth import add_guards
+from backends.serving.journal import SEEN_TOO_OFTEN
 from backends.serving.pictures import pictures_router
 from backends.serving.project_page import project_page
 from backends.serving.protocol import Choose, protocol_router
+from backends.serving.request_ids import RequestIds, with_id
 from backends.serving.reviewing import reviewing_router
 from backends.serving.services import Services, make_services
 from backends.serving.status import status_page
@@ -68,14 +71,10 @@ def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.middleware("http")(_note)
     _add_pages(app)
-    if settings.basic_auth:
-        user, password = settings.basic_auth
-        app.add_middleware(
-            BasicAuth,
-            user=user,
-            password=password,
-            open_paths=frozenset({"/health", *(f"/{name}/health" for name in OWN_PATHS)}),
-        )
+    add_guards(
+        app, settings, open_paths=frozenset({"/health", *(f"/{name}/health" for name in OWN_PATHS)})
+    )
+    app.add_middleware(RequestIds)  # outermost: refusals have ids too
     return app
 
 
@@ -111,7 +110,7 @@ async def _told(_request: Request, error: Any) -> Response:
 
 async def _http_error(_request: Request, error: Any) -> Response:
     return JSONResponse(
-        {"error": error.detail}, status_code=error.status_code, headers=error.headers
+        with_id({"error": error.detail}), status_code=error.status_code, headers=error.headers
     )
 
 
@@ -123,7 +122,7 @@ def _refusal(
         body["advice"] = advice
     headers = {"Retry-After": str(retry_after_s)} if retry_after_s is not None else None
     # Built by hand: messages may quote lone surrogates out of a hostile body.
-    content = json.dumps(body)
+    content = json.dumps(with_id(body))
     return Response(content, status, headers, media_type="application/json")
 
 
@@ -133,11 +132,14 @@ async def _note(request: Request, call_next: Next) -> Response:
     try:
         response = await call_next(request)
     except Exception as error:  # noqa: BLE001 - the last resort of every request
-        log.error("%s %s: %s", request.method, _route(request), _where(error))
+        log.error("%s %s: %s", request.method, _route(request), where(error))
         response = _refusal(500, "internal error", "see the status page and the server's log")
     kind = getattr(request.state, "kind", _route(request).rsplit("/", 1)[-1] or "page")
     detail = getattr(request.state, "detail", "")
     took_s = time.perf_counter() - started
+    if kind not in SEEN_TOO_OFTEN or response.status_code >= 400:
+        told = f"{kind} {detail}".strip()
+        log.info("%s: %d in %.3f s", told, response.status_code, took_s)
     _services(request).journal.answered(
         _route(request), kind, status=response.status_code, took_s=took_s, detail=detail
     )
@@ -146,12 +148,3 @@ async def _note(request: Request, call_next: Next) -> Response:
 
 def _route(request: Request) -> str:
     return getattr(request.scope.get("route"), "path", "unknown path")
-
-
-def _where(error: Exception) -> str:
-    """The kind of an error and the line that raised it; its text may hold secrets."""
-    frame = error.__traceback__
-    while frame and frame.tb_next:
-        frame = frame.tb_next
-    line = f"{frame.tb_frame.f_globals.get('__name__')}:{frame.tb_lineno}" if frame else "?"
-    return f"{type(error).__name__} in {line}"

@@ -15,6 +15,7 @@ from typing import Any
 import pydantic_core
 from fastapi import APIRouter, Request
 
+from backends import logs
 from backends.errors import BadRequest, TooLarge
 from backends.interface import Backend
 from backends.label_studio.requests import (
@@ -60,10 +61,11 @@ def protocol_router(choose: Choose) -> APIRouter:
         request.state.kind = "click" if decoded.context else "predict"
         request.state.detail = f"project {decoded.project_id}, {_tasks(decoded)}"
         lane = services.clicks if decoded.context else services.bulk
-        return await lane.run(
-            lambda: {"results": answer(services, backend, decoded)},
-            key=f"{backend.name} {body.digest}",
-        )
+        with logs.about(project=str(decoded.project_id)):
+            return await lane.run(
+                lambda: {"results": answer(services, backend, decoded)},
+                key=f"{backend.name} {body.digest}",
+            )
 
     @router.post("/webhook", openapi_extra=openapi.WEBHOOK, responses=openapi.ERRORS)
     async def webhook(request: Request) -> Json:
@@ -72,7 +74,8 @@ def protocol_router(choose: Choose) -> APIRouter:
         if event is None:
             return {"status": "ignored"}
         request.state.detail = f"project {event.project_id}: {event.kind.value}"
-        await asyncio.to_thread(choose(_services(request)).notify, event)
+        with logs.about(project=str(event.project_id)):
+            await asyncio.to_thread(choose(_services(request)).notify, event)
         return {"status": "ok"}
 
     @router.get("/versions")

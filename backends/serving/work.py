@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from backends.errors import Busy
+from backends.logs import Threads
 
 T = TypeVar("T")
 
@@ -20,7 +20,7 @@ class Lane:
     """
 
     def __init__(self, name: str, *, threads: int, queue_length: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._pool = Threads(threads, thread_name_prefix=name)
         self._room = threading.BoundedSemaphore(threads + queue_length)
         self._flights: dict[str, asyncio.Future[Any]] = {}
         self.pending = 0
