@@ -2,6 +2,10 @@
 #
 #   docker build -t labelpilot .                              for a CPU
 #   docker build -t labelpilot --build-arg DEVICE=cuda:0 .    for an NVIDIA GPU (run with --gpus all)
+#   docker run -p 127.0.0.1:9090:9090 -e LABELPILOT_ALLOW_ANYBODY=true labelpilot
+#
+# The last one lets in whoever uses this machine. To publish the port further, set a user and a
+# password instead: without either, the server does not start.
 #
 # The packages are those of requirements.lock in both cases: PyPI's torch for Linux is the CUDA build.
 # It computes on a CPU as well, but cannot be imported without NVIDIA's libraries, so a CPU image

@@ -140,6 +140,8 @@ def test_the_compose_file_joins_the_two() -> None:
     assert studio["environment"]["ML_BLOCK_LOCAL_IP"] == "false"
     assert studio["environment"]["SSRF_PROTECTION_ENABLED"] == "false"
     assert pilot["environment"]["LABEL_STUDIO_URL"] == "http://label-studio:8080"
+    # Without a password, so the port is this machine's alone.
+    assert pilot["environment"]["LABELPILOT_ALLOW_ANYBODY"] == "true"
     for service in (studio, pilot):
         assert service["networks"] == ["labelpilot"]
         assert all(port.startswith("127.0.0.1:") for port in service["ports"])

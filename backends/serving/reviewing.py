@@ -6,7 +6,6 @@ import json
 import re
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
@@ -19,6 +18,7 @@ from backends.label_studio.tasks import read_project, read_tasks
 from backends.review.nouns import Case
 from backends.review.page import told
 from backends.review.store import ReviewStore
+from backends.serving.auth import is_own_page
 from backends.serving.crops import cropped
 from backends.serving.work import Lane
 
@@ -117,12 +117,8 @@ def _check_origin(request: Request) -> None:
 
     Such a page cannot send JSON either without asking first, which nobody here answers.
     """
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    is_own = site in (None, "same-origin") and (
-        site is not None or origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    )
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if not is_own or kind != "application/json":
+    if not is_own_page(request.headers) or kind != "application/json":
         raise HTTPException(403, "answers come from the status page itself, as JSON")
 
 
