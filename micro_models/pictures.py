@@ -16,10 +16,12 @@ import numpy as np
 import PIL.Image
 from PIL.Image import Resampling, Transpose
 
+from micro_models.picture_limits import Steps, TooCostly, check_cost
 from micro_models.regions import Image
 
-# Formats whose decoders only decode: no EPS, PDF or others that start a program or read files.
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "PPM", "JPEG2000")
+# What browsers show, and TIFF: decoders that only decode. No EPS, PDF or others that start programs
+# or read files, and none that is slow (PPM as text).
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF")
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -32,6 +34,8 @@ _TURNS = {
 }
 _SHORT = 3
 _PNG_MARK_BYTES = 8
+_MOST_CHUNKS = 100_000
+_ROWS_AT_ONCE = 256
 # What Pillow's decoders raise for damaged files.
 _DAMAGE = (
     OSError,
@@ -56,6 +60,10 @@ class NoImage(UnreadableImage):
 
 class DamagedImage(UnreadableImage):
     """It cannot be decoded to its end."""
+
+
+class CostlyImage(UnreadableImage):
+    """Decoding it would take far more time or memory than the picture is worth."""
 
 
 def upright_size(path: Path) -> tuple[int, int]:
@@ -91,10 +99,13 @@ def read_upright(path: Path, *, factor: float = 1.0) -> Image:
         return Image(np.array(upright, dtype=np.uint8))
 
 
-def _opened(path: Path) -> PIL.Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[PIL.Image.Image]:
     PIL.Image.init()  # registers all formats, once
     PIL.Image.MAX_IMAGE_PIXELS = None  # whoever has a limit looks at `upright_size` first
-    return PIL.Image.open(path, formats=_FORMATS)
+    with Steps(path) as file, PIL.Image.open(file, formats=_FORMATS) as image:
+        check_cost(image, path)
+        yield image
 
 
 def _orientation(path: Path, image: PIL.Image.Image) -> int:
@@ -126,7 +137,9 @@ def _png_exif(path: Path) -> bytes:
     """The eXIf chunk, which may lie behind the pixels, where Pillow's header does not look."""
     with path.open("rb") as file:
         file.seek(_PNG_MARK_BYTES)
-        while len(head := file.read(8)) == 8:
+        for _ in range(_MOST_CHUNKS):
+            if len(head := file.read(8)) < 8:
+                break
             length, kind = struct.unpack(">I4s", head)
             if kind == b"eXIf":
                 return file.read(min(length, 1 << 16))
@@ -146,9 +159,13 @@ def _rgb(image: PIL.Image.Image) -> PIL.Image.Image:
 
 def _eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
     """Grey of 16 or 32 bits or floats -> 8 bits; 16 bits as browsers do, floats as 0..1."""
-    values = np.asarray(image, dtype=np.float64)
-    values = values * 255.0 if image.mode == "F" else np.floor(values / 256.0)
-    return PIL.Image.fromarray(np.clip(np.nan_to_num(values), 0, 255).astype(np.uint8))
+    grey = np.empty((image.height, image.width), np.uint8)
+    for top in range(0, image.height, _ROWS_AT_ONCE):  # eight bytes a pixel, but not of all at once
+        bottom = min(top + _ROWS_AT_ONCE, image.height)
+        values = np.asarray(image.crop((0, top, image.width, bottom)), dtype=np.float64)
+        values = values * 255.0 if image.mode == "F" else np.floor(values / 256.0)
+        grey[top:bottom] = np.clip(np.nan_to_num(values), 0, 255)
+    return PIL.Image.fromarray(grey)
 
 
 @contextmanager
@@ -159,6 +176,11 @@ def _told(path: Path) -> Iterator[None]:
     except PIL.UnidentifiedImageError as error:
         raise NoImage(
             f"{path} is not an image that can be read; use JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF"
+        ) from error
+    except (TooCostly, MemoryError) as error:
+        raise CostlyImage(
+            f"{path} would take far more time or memory than its picture is worth; open it in "
+            "another program and save it again"
         ) from error
     except FileNotFoundError:
         raise

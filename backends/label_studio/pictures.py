@@ -93,6 +93,11 @@ def _told(name: str) -> Iterator[None]:
             f"{name} has left the cache of this server",
             advice="try again; if it happens often, raise LABELPILOT_MEDIA_CACHE_MB",
         ) from error
+    except pictures.CostlyImage as error:
+        raise MediaError(
+            f"{name} would take far more time or memory than its picture is worth",
+            advice="open it in another program and save it again, as JPEG or PNG",
+        ) from error
     except pictures.DamagedImage as error:
         raise MediaError(
             f"{name} is damaged: it cannot be decoded to its end",
