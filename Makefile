@@ -55,6 +55,18 @@ lint: install-server ## Format, lint, types, import rules
 .PHONY: check
 check: lint test ## lint and test: what has to pass before a commit
 
+.PHONY: docs
+docs: install-server ## The documentation as a site, in build/docs
+	@# Its theme tells at each run that it is maintained until 2027 and has a successor.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	@echo "build/docs/index.html"
+
+.PHONY: dist
+dist: install-server ## The wheel and the source distribution, in dist/
+	@rm -rf dist *.egg-info && mkdir -p build
+	@$(BIN)/python -m build --no-isolation . >build/dist.log 2>&1 || { cat build/dist.log >&2; exit 1; }
+	@rm -rf *.egg-info && ls dist/*
+
 .PHONY: lock
 lock: | $(VENV)/bin/python ## Resolve the lock files again, for every system and Python that is supported
 	@$(BIN)/python -m venv build/uv
