@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -34,6 +36,11 @@ _POSTGRES_LIMITS = {
 }
 
 
+_opening = threading.Lock()
+_engines: dict[sa.URL, sa.Engine] = {}
+_users: Counter[sa.Engine] = Counter()
+
+
 class Store:
     """Base of what keeps its state in tables of its own. Safe among threads and processes.
 
@@ -47,8 +54,8 @@ class Store:
             self._engine = open_database(settings)
 
     def close(self) -> None:
-        """Close connections to the database; a later use opens new ones."""
-        self._engine.dispose()
+        """The last one of this process closes its connections; a later use opens new ones."""
+        close_database(self._engine)
 
     def now(self) -> float:
         """Seconds since 1970 by the database's clock, by which all that it keeps is dated."""
@@ -94,14 +101,36 @@ def insert(connection: sa.Connection, table: sa.Table) -> Any:
 
 
 def open_database(settings: Settings) -> sa.Engine:
-    """The engine of this process, its tables those of this release; all who ask share it."""
+    """The engine of this process, its tables those of this release; all who ask share it.
+
+    Each of them says `close_database` at its end.
+    """
     url = sa.make_url(database_url(settings))
     if settings.database_url is None:
         settings.data_path.mkdir(parents=True, exist_ok=True, mode=0o700)
         _make_private(settings.data_path / "state.db")
-    engine = _engine(url)
-    upgrade(engine)
+    with _opening:
+        engine = _engines.get(url) or _made(url)
+        try:
+            upgrade(engine)
+        except BaseException:
+            if engine not in _users:
+                engine.dispose()
+            raise
+        _engines[url] = engine
+        _users[engine] += 1
     return engine
+
+
+def close_database(engine: sa.Engine) -> None:
+    """This one needs it no more; the last one closes its connections."""
+    with _opening:
+        _users[engine] -= 1
+        if _users[engine] > 0:
+            return
+        del _users[engine]
+        _engines.pop(engine.url, None)
+    engine.dispose()
 
 
 def database_url(settings: Settings) -> str:
@@ -147,8 +176,7 @@ def tables_of_projects(connection: sa.Connection) -> list[sa.TableClause]:
     ]
 
 
-@cache
-def _engine(url: sa.URL) -> sa.Engine:
+def _made(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url, pool_pre_ping=True)
     # One connection per use: SQLite's are cheap and must not wander between threads.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -79,14 +79,17 @@ def mistakes_explained() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
-def load_settings() -> Settings:
-    """The settings. A wrong one is named, with what it should be, and ends the program."""
+def load_settings(**changed: Any) -> Settings:
+    """The settings. A wrong one is named, with what it should be, and ends the program.
+
+    `changed` by fields' names: what a command's options say instead.
+    """
     from pydantic import ValidationError
 
     from backends.settings import Settings
 
     try:
-        return Settings()
+        return Settings(**changed)
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False):
             name = "_".join(str(part) for part in problem["loc"]).upper() or "SETTINGS"

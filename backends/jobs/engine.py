@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dbos import DBOS
 
 from backends.database import database_url
 from backends.errors import StateError
-from backends.jobs.tables import TurnKind
+from backends.jobs.queues import Queue
 from backends.settings import Settings
 
 _WORKFLOW = "labelpilot-turn"
@@ -24,28 +23,8 @@ _WORKFLOW = "labelpilot-turn"
 # turn's arguments mean needs a new one.
 _VERSION = "turns-1"
 _CLOSE_S = 60.0
-# Of each queue so many turns may wait in DBOS: enough for workers, few to clear away when a job
-# ends early.
-AHEAD = 16
-
-
-@dataclass(frozen=True)
-class Queue:
-    """Turns of some kinds, of which a process does at most `threads` at a time."""
-
-    name: str
-    kinds: tuple[TurnKind, ...]
-    threads: int
-    poll_s: float
-
-
-def queues(settings: Settings, *, trains: bool) -> tuple[Queue, ...]:
-    """Each kind that must not wait for another has its own; trainings only where `trains`."""
-    threads = settings.job_threads
-    labels = Queue("labelpilot-turns", (TurnKind.LIST, TurnKind.LABEL), threads, 0.25)
-    first = Queue("labelpilot-first", (TurnKind.FIRST,), 1, 0.25)
-    training = Queue("labelpilot-training", (TurnKind.TRAIN,), 1, 0.5)
-    return (labels, first, training) if trains else (labels, first)
+# Beside those of our own tables; a Postgres gives all processes together a hundred by default.
+_CONNECTIONS = 5
 
 
 _Run = Callable[[str, int], None]
@@ -89,6 +68,7 @@ class Engine:
                 config={
                     "name": "labelpilot",
                     "system_database_url": database_url(settings),
+                    "sys_db_pool_size": _CONNECTIONS,
                     "application_version": _VERSION,
                     "executor_id": name,
                     "enable_otlp": False,

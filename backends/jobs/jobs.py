@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backends.errors import LabelpilotError, StateError
 from backends.interface import Learner, Prelabeller, Project
 from backends.jobs.listing import turn_size
+from backends.jobs.queues import queues
 from backends.jobs.store import JobStore
 from backends.jobs.tables import JobState, PrelabelOptions, State
 from backends.jobs.turns import Turns
@@ -31,6 +32,8 @@ _FAILURES_COUNT_FOR_S = 600.0
 
 class Jobs:
     """Pre-labels tasks and trains in the background, durably: what is asked for survives a crash.
+
+    This process does what `LABELPILOT_QUEUES` names, and leaves the rest to others.
 
     `prelabellers` by the family of their versions: "yolo" for "yolo-3f5a...". `learner` is set
     before `start`; without one, trainings are left to other processes. `blindfold` tells whose
@@ -70,7 +73,8 @@ class Jobs:
     def start(self) -> None:
         """Work from now on, on what is unfinished too; returns at once."""
         with self._lock:
-            if self._keeper is None and not self._stopping.is_set():
+            takes = queues(self._settings, trains=self.learner is not None)
+            if takes and self._keeper is None and not self._stopping.is_set():
                 self._keeper = threading.Thread(target=self._keep, name="jobs", daemon=True)
                 self._keeper.start()
 
@@ -80,7 +84,7 @@ class Jobs:
         self._wake.set()
         if self._keeper is not None:
             self._keeper.join()
-        self._store.engine.dispose()
+        self._store.close()
 
     def prelabel(self, project: Project, version: str, task_ids: Sequence[int]) -> None:
         """Have tasks labelled and their predictions stored; those under way already are left so.

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 import sqlalchemy as sa
 import sqlalchemy.orm  # or DBOS does it in a thread, and others meet a half of it
 
-from backends.database import clock, insert, open_database
+from backends.database import clock, close_database, insert, open_database
 from backends.errors import StateError
 from backends.interface import Project
 from backends.jobs.changes import (
@@ -58,6 +58,10 @@ class JobStore:
         self.trainings = TrainingStore(self.engine)
         self.refreshes = RefreshStore(self.engine)
         self.unshown = UnshownStore(self.engine)
+
+    def close(self) -> None:
+        """As that of `backends.database.Store`."""
+        close_database(self.engine)
 
     def job(self, job_id: str) -> JobState:
         """One job. Errors: `StateError` if there is none."""

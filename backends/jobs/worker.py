@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from backends.jobs.engine import AHEAD, Engine, queues
+from backends.jobs.engine import Engine
+from backends.jobs.queues import AHEAD, queues
 from backends.jobs.slots import Slot
 from backends.jobs.store import JobStore
 from backends.settings import Settings
 
-_CARE_EVERY_S = 15.0
-DEAD_AFTER_S = 180.0  # without a sign of life, on whatever machine
+CARE_EVERY_S = 5.0
+DEAD_AFTER_S = 40.0  # without a sign of life, on whatever machine
 
 
 class Worker:
@@ -32,6 +33,7 @@ class Worker:
         self._ahead = max(AHEAD, 4 * settings.job_threads)
         self._cared_at = float("-inf")
         self._slot = Slot(settings.data_path / "workers", fixed=settings.executor_id)
+        self._heart = Heart(store, self._slot.name)
         try:
             self._engine = Engine(settings, self._slot.name, run, takes=self._queues)
         except BaseException:
@@ -40,7 +42,7 @@ class Worker:
 
     def tick(self) -> None:
         """Hand out what is new; now and then look for what dead workers had in hand."""
-        if time.monotonic() - self._cared_at > _CARE_EVERY_S:
+        if time.monotonic() - self._cared_at > CARE_EVERY_S:
             self._care()
             self._cared_at = time.monotonic()
         for queue in self._queues:
@@ -57,8 +59,27 @@ class Worker:
             self._slot.close()
 
     def _care(self) -> None:
-        silent = self._store.seen(self._slot.name, dead_after_s=DEAD_AFTER_S)
+        silent = self._heart.beat()
         self._store.turns.take_back(self._engine.dropped(self._store.turns.begun(), silent))
         self._store.forget(silent)
         for name in self._slot.orphans():
             self._store.turns.take_back(self._engine.dropped([], [name]))
+
+
+class Heart:
+    """Signs of life, in the database, of the worker of this name."""
+
+    def __init__(self, store: JobStore, name: str) -> None:
+        self._store, self._name = store, name
+        self._beats_since: float | None = None
+
+    def beat(self) -> list[str]:
+        """Give a sign; the names of those who gave none for long. Errors: the database's.
+
+        While the database is away nobody can give one. So whoever could not either, or has just
+        begun, waits as long before it calls others dead.
+        """
+        since, self._beats_since = self._beats_since, None
+        silent = self._store.seen(self._name, dead_after_s=DEAD_AFTER_S)
+        self._beats_since = since or time.monotonic()
+        return silent if time.monotonic() - self._beats_since >= DEAD_AFTER_S else []

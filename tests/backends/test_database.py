@@ -17,7 +17,15 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 
 import backends.serving.services  # noqa: F401 - all tables
-from backends.database import METADATA, VERSION_TABLE, database_url, open_database, revisions
+from backends import database
+from backends.database import (
+    METADATA,
+    VERSION_TABLE,
+    close_database,
+    database_url,
+    open_database,
+    revisions,
+)
 from backends.jobs.store import JobStore
 from backends.jobs.tables import State
 from backends.label_studio.audits import AuditBook
@@ -42,11 +50,30 @@ def server() -> Iterator[postgres.PostgresServer]:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     url = None
     if request.param == "postgres":
         url = request.getfixturevalue("server").add_database()
-    return Settings(_env_file=None, data_dir=tmp_path, database_url=url)
+    made = Settings(_env_file=None, data_dir=tmp_path, database_url=url)
+    yield made
+    while (engine := database._engines.get(sa.make_url(database_url(made)))) is not None:
+        close_database(engine)
+
+
+def test_the_last_one_closes_the_connections(settings: Settings) -> None:
+    stores = [MicroStore(settings) for _ in range(3)]
+    engine = stores[0]._engine
+    for one in stores[:2]:
+        one.close()
+        assert open_database(settings) is engine
+        close_database(engine)
+        stores[2].note_event([KEY], submissions=1)
+    stores[2].close()
+    assert not database._users[engine]
+    stores[2].note_event([KEY], submissions=1)  # a later use opens new ones
+    engine.dispose()
+    again = open_database(settings)
+    assert again is not engine
 
 
 def test_tables_are_made_once_by_many_threads(settings: Settings) -> None:

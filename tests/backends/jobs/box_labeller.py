@@ -137,7 +137,7 @@ def jobs_of(
     ):
         jobs.learner = learner
         yield jobs
-    book._engine.dispose()
+    book.close()
 
 
 def meet(folder: Path, many: int) -> Callable[[Task], None]:

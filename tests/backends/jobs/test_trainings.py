@@ -128,7 +128,7 @@ def test_many_who_ask_at_once_make_one_training(
     assert not stores[0].trainings.cancel(KEY)
     assert stores[0].trainings.add(KEY)
     for store in stores:
-        store.engine.dispose()
+        store.close()
 
 
 def test_pre_labelling_goes_on_beside_a_training(

@@ -16,11 +16,13 @@ from backends.errors import StateError
 from backends.interface import Task
 from backends.jobs import jobs as jobs_module
 from backends.jobs import uploads, worker
-from backends.jobs.engine import Engine, queues
+from backends.jobs.engine import Engine
 from backends.jobs.jobs import Jobs
+from backends.jobs.queues import queues
 from backends.jobs.slots import Slot
 from backends.jobs.store import JobStore
 from backends.jobs.tables import PrelabelOptions
+from backends.jobs.worker import CARE_EVERY_S, DEAD_AFTER_S, Heart
 from backends.label_studio import tasks
 from backends.settings import Settings
 from tests.backends.jobs.box_labeller import CONFIG, BoxLabeller, jobs_of
@@ -177,7 +179,7 @@ def test_the_clocks_of_machines_may_differ(
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + 1_000)
     assert store.seen("two", dead_after_s=100) == []
-    store.engine.dispose()
+    store.close()
 
 
 def test_a_worker_that_cannot_be_started_yet_is_started_later(
@@ -243,7 +245,7 @@ def test_a_process_has_one_engine_at_a_time(
     make_settings: MakeSettings, small: SmallStudio
 ) -> None:
     settings = make_settings(small, None)
-    JobStore(settings).engine.dispose()
+    JobStore(settings).close()
     takes = queues(settings, trains=True)
     engine = Engine(settings, "one", lambda turn_id, attempt: None, takes=takes)
     try:
@@ -258,3 +260,76 @@ def test_a_database_that_is_away_is_told(make_settings: MakeSettings, small: Sma
     settings = make_settings(small, "postgresql+psycopg://nobody@127.0.0.1:1/nothing")
     with pytest.raises(StateError, match="cannot be started"):
         Engine(settings, "one", lambda turn_id, attempt: None, takes=())
+
+
+def test_nobody_is_called_dead_because_the_database_was_away(
+    small: SmallStudio, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("backends.jobs.store.clock", lambda _: now)
+    monkeypatch.setattr(worker.time, "monotonic", lambda: now)
+    store = JobStore(make_settings(small, None))
+    one, other = Heart(store, "one"), Heart(store, "other")
+    for _ in range(20):  # both live
+        assert (one.beat(), other.beat()) == ([], [])
+        now += CARE_EVERY_S
+    with monkeypatch.context() as away:
+        away.setattr(store, "seen", lambda *_, **__: 1 / 0)
+        for _ in range(20):
+            for heart in (one, other):
+                with pytest.raises(ZeroDivisionError):
+                    heart.beat()
+            now += CARE_EVERY_S
+    assert one.beat() == []  # the other one has not had its turn yet
+    died_at = now
+    while not (dead := one.beat()):
+        now += CARE_EVERY_S
+    assert dead == ["other"]
+    assert DEAD_AFTER_S <= now - died_at <= DEAD_AFTER_S + CARE_EVERY_S < 60
+    store.close()
+
+
+class Learning:
+    """Notes which projects it was to learn."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def learn(self, project_key: str, **_: object) -> None:
+        self.keys.append(project_key)
+
+    def give_up(self, project_key: str, reason: str) -> None:
+        raise AssertionError(reason)
+
+
+def test_a_process_does_what_its_queues_say(
+    small: SmallStudio, make_settings: MakeSettings, postgres: PostgresServer
+) -> None:
+    settings = make_settings(small, postgres.add_database())
+    key = small.add_project(CONFIG)
+    ids = small.add_tasks(key, ["x"] * 8)
+    learner = Learning()
+
+    def takes(queue_names: str) -> Settings:
+        return settings.model_copy(update={"queues": queue_names})
+
+    with jobs_of(takes(""), BoxLabeller()) as server:
+        server.learner = learner
+        server.start()
+        job_id = server.prelabel_project(project(key), ALL)
+        server.train(key)
+        with jobs_of(takes("train"), BoxLabeller()) as trains:
+            trains.learner = learner
+            trains.start()
+            until(lambda: server.training(key).state == "done")
+        assert learner.keys == [key]
+        assert server.job(job_id).finished == 0
+        with jobs_of(takes("predict"), BoxLabeller()) as predicts:
+            predicts.learner = learner
+            server.train(key)
+            predicts.start()
+            assert ended(server, job_id).finished == 8
+        assert learner.keys == [key]
+        assert server.is_training(key)
+        assert server._keeper is None
+    assert small.versions(key) == {one: ["box-1"] for one in ids}

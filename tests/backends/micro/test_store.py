@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from backends.database import open_database
+from backends.database import close_database, open_database
 from backends.errors import StateError
 from backends.jobs.store import JobStore
 from backends.label_studio.audits import AuditBook
@@ -297,7 +297,7 @@ def test_what_tools_keep_of_a_project_that_is_gone_is_forgotten(
     store: MicroStore, settings: Settings
 ) -> None:
     with closing(ToolStores.of(settings)), closing(AuditBook(settings)):
-        JobStore(settings).engine.dispose()
+        JobStore(settings).close()
     engine = open_database(settings)
     there = sa.MetaData()
     there.reflect(engine)
@@ -313,7 +313,7 @@ def test_what_tools_keep_of_a_project_that_is_gone_is_forgotten(
             table.name: list(connection.execute(sa.select(table.c.project_key)).scalars())
             for table in tables
         }
-    engine.dispose()
+    close_database(engine)
     assert {"audits", "job_unshown", "impacts", "reviews", "autoaccept_log"} < left.keys()
     assert {name for name, keys in left.items() if keys != ["8.1"]} == {"jobs", "job_tasks"}
 
