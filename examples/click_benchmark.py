@@ -44,6 +44,7 @@ from micro_models.regions import Image
 SIZE = (1280, 720)
 CONFIG = (Path(__file__).parent / "label_configs" / "to_brush.xml").read_text()
 LABEL = "Cat"
+COMPUTED = 'embeddings_total{source="computed"}'
 Json = dict[str, object]
 
 
@@ -168,9 +169,9 @@ def measure(client: httpx.Client, photos: int) -> dict[str, float]:
     cold = [click_s(client, body(task, (50, 50))) for task in range(photos // 2)]
     prefetched = []
     for task in range(photos // 2, photos):
-        before = metric(client, "embeddings_computed")
+        before = metric(client, COMPUTED)
         client.post("/predict", json=body(task))
-        until(lambda before=before: metric(client, "embeddings_computed") > before)
+        until(lambda before=before: metric(client, COMPUTED) > before)
         prefetched.append(click_s(client, body(task, (50, 50))))
     warm = [click_s(client, body(0, place)) for place in places[:20]]
     in_turn = [click_s(client, body(turn % 2, place)) for turn, place in enumerate(places[:20])]

@@ -12,6 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.exceptions import HTTPException
 
 from backends.errors import LabelpilotError
@@ -22,6 +23,7 @@ from backends.serving.journal import SEEN_TOO_OFTEN
 from backends.serving.pictures import pictures_router
 from backends.serving.project_page import project_page
 from backends.serving.protocol import Choose, protocol_router
+from backends.serving.readiness import READY
 from backends.serving.request_ids import RequestIds, with_id
 from backends.serving.reviewing import reviewing_router
 from backends.serving.services import Services, make_services
@@ -39,6 +41,8 @@ OWN_PATHS: dict[str, Choose] = {
     "yolo": lambda services: services.yolo,
     "micro": lambda services: services.micro,
 }
+# Probes bring no password, and are told nothing that needs one.
+PROBED = ("/health", "/ready", *(f"/{name}/health" for name in OWN_PATHS))
 
 
 def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
@@ -71,9 +75,7 @@ def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
     app.add_exception_handler(HTTPException, _http_error)
     app.middleware("http")(_note)
     _add_pages(app)
-    add_guards(
-        app, settings, open_paths=frozenset({"/health", *(f"/{name}/health" for name in OWN_PATHS)})
-    )
+    add_guards(app, settings, open_paths=frozenset(PROBED))
     app.add_middleware(RequestIds)  # outermost: refusals have ids too
     return app
 
@@ -95,7 +97,17 @@ def _add_pages(app: FastAPI) -> None:
     @app.get("/metrics", response_class=Response, tags=["operation"])
     def metrics(request: Request) -> Response:
         """Counters and times in Prometheus' text format."""
-        return Response(_services(request).journal.exposition(), media_type="text/plain")
+        content = _services(request).journal.exposition()
+        return Response(content, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+    @app.get("/ready", tags=["operation"])
+    def ready(request: Request) -> Response:
+        """Whether it can do its work; else 503 and which part cannot, within two seconds."""
+        parts = _services(request).readiness.look()
+        is_ready = all(state == READY for state in parts.values())
+        body = {"status": "ready" if is_ready else "not ready", "parts": parts}
+        headers = {} if is_ready else {"Retry-After": "1"}
+        return JSONResponse(body, status_code=200 if is_ready else 503, headers=headers)
 
 
 def _services(request: Request) -> Services:

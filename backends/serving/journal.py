@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 REQUESTS = 30
 PROBLEMS = 20
 TOLD = 1_000
 MESSAGE_CHARS = 500
+PROBLEM_LEVELS = ("warning", "error", "critical")
 # Kinds of requests. Label Studio asks for health and setup at every turn, an open status page for
 # itself; they would hide the rest.
 SEEN_TOO_OFTEN = frozenset({"health", "ready", "setup", "metrics", "page", "picture"})
@@ -62,46 +66,43 @@ class Told:
             return before != self._last[about]
 
 
-class _Gauges(Collector):
-    def __init__(self, read: Callable[[], dict[str, float]]) -> None:
-        self._read = read
-
-    def collect(self) -> list[GaugeMetricFamily]:
-        """Read on every scrape, so that nothing needs to keep a gauge up to date."""
-        return [
-            GaugeMetricFamily(f"labelpilot_{name}", name.replace("_", " "), value=value)
-            for name, value in self._read().items()
-        ]
-
-
 class Journal(logging.Handler):
     """Keeps the last requests and problems; thread-safe. One per application.
 
     As a log handler it collects every warning and error, so that whoever logs one needs to know
-    nothing about the status page.
+    nothing about the status page. `registry` is for those who have more to tell.
     """
 
-    def __init__(self, gauges: Callable[[], dict[str, float]] = dict) -> None:
+    def __init__(self) -> None:
         super().__init__(level=logging.WARNING)
         self._guard = threading.Lock()
         self._requests: deque[Answered] = deque(maxlen=REQUESTS)
         self._problems: OrderedDict[str, Problem] = OrderedDict()
-        self._registry = CollectorRegistry()
-        self._registry.register(_Gauges(gauges))
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._seconds = Histogram(
             "labelpilot_request_seconds",
             "Time to answer",
             ["path", "kind"],
-            registry=self._registry,
+            registry=self.registry,
             buckets=CLICK_SECONDS,
         )
         self._statuses = Counter(
-            "labelpilot_requests", "Answers", ["path", "kind", "status"], registry=self._registry
+            "labelpilot_requests", "Answers", ["path", "kind", "status"], registry=self.registry
         )
+        self._logged = Counter(
+            "labelpilot_problems",
+            "Warnings and errors in the program's own log",
+            ["level"],
+            registry=self.registry,
+        )
+        for level in PROBLEM_LEVELS:  # a series that is there before it is needed can be alerted on
+            self._logged.labels(level)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a log record."""
         message = record.getMessage()[:MESSAGE_CHARS]
+        self._logged.labels(record.levelname.lower()).inc()
         with self._guard:
             before = self._problems.pop(message, None)
             times = before.times + 1 if before else 1
@@ -133,4 +134,4 @@ class Journal(logging.Handler):
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self.registry)

@@ -196,17 +196,6 @@ def _unheard(sources: Sources, heard: Collection[str]) -> list[str]:
     ]
 
 
-def learning_gauges(store: MicroStore, jobs: Trainings) -> dict[str, float]:
-    """For /metrics: models that answer, trainings, and of the model promoted last its quality."""
-    current = store.all_current()
-    trainings = [job for job in jobs.recent_trainings(TRAININGS_READ) if job.open]
-    told = {"micro_models": float(len(current)), "trainings_open": float(len(trainings))}
-    last = max(current, key=lambda one: one.promoted_at or 0.0, default=None)
-    if last is not None and last.quality is not None:
-        told["micro_quality"] = last.quality
-    return told
-
-
 def _project(sources: Sources, standing: Standing, job: JobState | None) -> ProjectLearning:
     key, settings, store = standing.project_key, sources.settings, sources.store
     host, project = sources.host(key), sources.project(key)

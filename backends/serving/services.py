@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from backends.copilot.model import Copilot
+from backends.database import close_database, open_database
 from backends.errors import BadRequest, StateError
 from backends.interface import Backend, LabelConfig, Prelabeller, Project, Task
 from backends.jobs.jobs import Jobs
@@ -21,16 +23,16 @@ from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.media import MediaStore
 from backends.label_studio.projects import ProjectBook
 from backends.micro.model import MicroBackend
-from backends.micro.store import MicroStore
 from backends.sam.embeddings import EmbeddingCache
 from backends.sam.engine import EngineSlot, LoadEngine, load_engine
 from backends.sam.model import NextTasks, SamBackend
 from backends.sam.others import Others
 from backends.sam.prompt_store import PromptStore
 from backends.serving.journal import Journal, Told
-from backends.serving.learning import learning_gauges
+from backends.serving.metrics import DatabaseErrors, Local, Metrics
 from backends.serving.pictures import Pictures
 from backends.serving.project_page import ToolStores
+from backends.serving.readiness import Readiness, database_check, folder_check, model_check
 from backends.serving.reviewing import Reviewing
 from backends.serving.work import Lane
 from backends.settings import Settings
@@ -65,6 +67,9 @@ class Services:
     pictures: Pictures
     tools: ToolStores
     reviewing: Reviewing
+    database: sa.Engine
+    database_errors: DatabaseErrors
+    readiness: Readiness
 
     @property
     def backends(self) -> tuple[Backend, ...]:
@@ -107,6 +112,8 @@ class Services:
         self.studios.close()
         self.audits.close()
         self.projects.close()
+        self.database_errors.close()
+        close_database(self.database)
 
 
 @lru_cache(maxsize=256)
@@ -164,7 +171,11 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
     clicks = Lane("click", threads=settings.workers, queue_length=settings.queue_length)
     bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length)
     tools = ToolStores.of(settings)
-    journal = Journal(lambda: _gauges(embeddings, engine, clicks, bulk, jobs, micro.store))
+    database = open_database(settings)
+    journal = Journal()
+    local = Local(embeddings.use, engine, clicks, bulk)
+    media = settings.data_path / "media"
+    journal.registry.register(Metrics(local, database, micro.store.all_current, media=media))
     logging.getLogger().addHandler(journal)
     return Services(
         settings=settings,
@@ -187,6 +198,19 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         pictures=Pictures(micro.store, images, studios, projects),
         tools=tools,
         reviewing=Reviewing(tools.review, images, studios),
+        database=database,
+        database_errors=DatabaseErrors(journal.registry),
+        readiness=_readiness(settings, engine, database),
+    )
+
+
+def _readiness(settings: Settings, engine: EngineSlot, database: sa.Engine) -> Readiness:
+    return Readiness(
+        {
+            "models": model_check(engine),
+            "database": database_check(database),
+            "store": folder_check(settings.data_path),
+        }
     )
 
 
@@ -222,28 +246,6 @@ def _jobs(
     if settings.train_first_at:
         jobs.learner = micro
     return jobs
-
-
-def _gauges(
-    embeddings: EmbeddingCache,
-    engine: EngineSlot,
-    clicks: Lane,
-    bulk: Lane,
-    jobs: Jobs,
-    models: MicroStore,
-) -> dict[str, float]:
-    use, open_jobs = embeddings.use(), [job for job in jobs.recent_jobs() if job.open]
-    return {
-        "embeddings_in_memory": use.images,
-        "embedding_memory_bytes": use.memory_bytes,
-        "embeddings_computed": use.computed,
-        "clicks_pending": clicks.pending,
-        "bulk_pending": bulk.pending,
-        "model_loaded": float(engine.now() is not None),
-        "jobs_open": len(open_jobs),
-        "job_tasks_left": sum(job.total - job.finished for job in open_jobs),
-        **learning_gauges(models, jobs),
-    }
 
 
 def _following(studios: LabelStudios, limit: int) -> NextTasks:

@@ -262,7 +262,7 @@ def test_metrics_count_clicks(client: TestClient) -> None:
     client.get("/no/such/path")
     text = client.get("/metrics").text
     assert 'labelpilot_requests_total{kind="click",path="/predict",status="200"} 1.0' in text
-    assert "labelpilot_embeddings_computed 1.0" in text
+    assert 'labelpilot_embeddings_total{source="computed"} 1.0' in text
     assert "/no/such/path" not in text
 
 

@@ -114,7 +114,7 @@ def test_the_page_hurries_while_something_trains(serve: Serve) -> None:
     page = client.get("/").text
     assert 'data-every-ms="1000"' in page
     assert "<strong>training</strong>" in page
-    assert "labelpilot_trainings_open 1.0" in client.get("/metrics").text
+    assert 'labelpilot_jobs_open{kind="train"} 1.0' in client.get("/metrics").text
 
 
 def test_metrics_know_models_and_the_quality_of_the_last(serve: Serve) -> None:
@@ -127,7 +127,7 @@ def test_metrics_know_models_and_the_quality_of_the_last(serve: Serve) -> None:
     text = client.get("/metrics").text
     assert "labelpilot_micro_models 2.0" in text
     assert "labelpilot_micro_quality 0.75" in text
-    assert "labelpilot_trainings_open 0.0" in text
+    assert 'labelpilot_jobs_open{kind="train"} 0.0' in text
 
 
 def test_pictures_are_there_and_want_the_password(serve: Serve) -> None:
