@@ -40,7 +40,9 @@ class Settings(BaseSettings):
     )
 
     basic_auth_user: str | None = Field(default=None, description="with a password: Basic auth")
-    basic_auth_password: SecretStr | None = None
+    basic_auth_password: SecretStr | None = Field(
+        default=None, description="with a user: Basic auth"
+    )
     allow_anybody: bool = Field(
         default=False,
         description="listen beyond this machine without a password; only where nobody else "
@@ -152,13 +154,19 @@ class Settings(BaseSettings):
         "machine's name and the first free number",
     )
 
-    embedding_memory_mb: int = Field(default=512, ge=16)
-    embedding_disk_mb: int = Field(default=10_000, ge=0)
-    media_cache_mb: int = Field(default=5_000, ge=16)
+    embedding_memory_mb: int = Field(
+        default=512, ge=16, description="embeddings of images kept in memory"
+    )
+    embedding_disk_mb: int = Field(
+        default=10_000, ge=0, description="embeddings of images kept on disk"
+    )
+    media_cache_mb: int = Field(default=5_000, ge=16, description="images and videos kept on disk")
     media_max_mb: int = Field(default=200, ge=1, description="largest file that is fetched")
     video_max_mb: int = Field(default=2_000, ge=1, description="largest video that is fetched")
     media_max_megapixels: int = Field(default=200, ge=1, description="largest image decoded")
-    media_timeout_s: float = Field(default=20.0, gt=0)
+    media_timeout_s: float = Field(
+        default=20.0, gt=0, description="how long a host of media may be silent"
+    )
     media_allowed_hosts: str = Field(
         default="",
         description="private hosts that tasks may point to, as host:port, separated by commas",
@@ -169,8 +177,10 @@ class Settings(BaseSettings):
 
     workers: int = Field(default=4, ge=1, description="requests that compute at the same time")
     queue_length: int = Field(default=64, ge=1, description="requests that wait; beyond: 503")
-    max_request_mb: int = Field(default=32, ge=1)
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    max_request_mb: int = Field(default=32, ge=1, description="largest request; beyond: 413")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least important lines that are logged"
+    )
     log_format: Literal["text", "json"] = Field(
         default="text", description="lines for people, or a JSON object a line for collectors"
     )
