@@ -57,8 +57,9 @@ check: lint test ## lint and test: what has to pass before a commit
 
 .PHONY: docs
 docs: install-server ## The documentation as a site, in build/docs
-	@# Its theme tells at each run that it is maintained until 2027 and has a successor.
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --config-file docs/site/mkdocs.yml
+	@# Its theme tells at each run that it is maintained until 2027 and has a successor. With --quiet
+	@# mkdocs would not count its warnings.
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file docs/site/mkdocs.yml
 	@echo "build/docs/index.html"
 
 .PHONY: dist
