@@ -10,6 +10,7 @@ import typer
 
 from backends.commands.advise import advise
 from backends.commands.autoaccept import autoaccept
+from backends.commands.backup import backup, restore
 from backends.commands.consensus import consensus
 from backends.commands.impact import impact
 from backends.commands.models import models_app, train
@@ -63,6 +64,8 @@ app.command()(review)
 app.command()(consensus)
 app.command()(autoaccept)
 app.command()(advise)
+app.command()(backup)
+app.command()(restore)
 
 
 @app.callback()

@@ -6,6 +6,7 @@ Every command imports it: `labelpilot --help` must stay quick.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,24 +48,33 @@ def print_table(table: Table) -> None:
 
 
 @contextmanager
-def progress() -> Iterator[Tell]:
-    """A bar on a terminal, else a line for each stage, whatever it counts; to standard error."""
+def progress(*, after_s: float = 0.0) -> Iterator[Tell]:
+    """A bar on a terminal, else a line for each stage, whatever it counts; to standard error.
+
+    Nothing of it is shown of what takes less than `after_s`.
+    """
     from rich.progress import BarColumn, Progress, TextColumn
 
     columns = TextColumn("{task.description}", markup=False), BarColumn()
-    last = ""
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("", total=1.0)
+    last, began = "", time.monotonic()
+    bar = Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
+    task = bar.add_task("", total=1.0)
 
-        def tell(text: str, part: float) -> None:
-            nonlocal last
-            bar.update(task, description=text, completed=part)
-            stage = re.sub(r"\d+", "", text)  # of a hundred pictures not a hundred lines
-            if not errors.is_terminal and stage != last:
-                last = stage
-                errors.print(text, markup=False, highlight=False)
+    def tell(text: str, part: float) -> None:
+        nonlocal last
+        if time.monotonic() - began < after_s:
+            return
+        bar.start()
+        bar.update(task, description=text, completed=part)
+        stage = re.sub(r"\d+", "", text)  # of a hundred pictures not a hundred lines
+        if not errors.is_terminal and stage != last:
+            last = stage
+            errors.print(text, markup=False, highlight=False)
 
+    try:
         yield tell
+    finally:
+        bar.stop()
 
 
 @contextmanager
