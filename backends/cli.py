@@ -286,6 +286,13 @@ def worker(
         list[str] | None,
         typer.Option(help="What it does: train, predict; give it twice for both, as by default."),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(help="Serve Prometheus metrics at this port.", min=1, max=65535),
+    ] = None,
+    metrics_host: Annotated[
+        str, typer.Option(help="Address for that; whoever reaches it may read them.")
+    ] = "127.0.0.1",
 ) -> None:
     """Do background work until SIGTERM or Ctrl-C: what "Retrieve predictions" and `prelabel` left.
 
@@ -297,7 +304,8 @@ def worker(
     changed = {"job_threads": threads, "queues": ",".join(queue) if queue else None}
     settings = load_settings(**{name: to for name, to in changed.items() if to is not None})
     with mistakes_explained():
-        run_worker(settings, console)
+        metrics = (metrics_host, metrics_port) if metrics_port else None
+        run_worker(settings, console, metrics=metrics)
 
 
 @app.command()

@@ -6,8 +6,8 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from backends import logs
-from backends.errors import BadRequest
+from backends.errors import BadRequest, StateError
 from backends.jobs.jobs import Jobs
 from backends.jobs.tables import JobKind, JobState, PrelabelOptions, State
 from backends.label_studio.tasks import TaskFilter, read_project, view_filter
-from backends.serving.services import check_state, make_services
+from backends.serving.services import Services, check_state, make_services
 from backends.settings import Settings
 
 if TYPE_CHECKING:
@@ -108,8 +108,13 @@ def _watch_job(console: Console, jobs: Jobs, job_id: str) -> JobState:
     return jobs.job(job_id)
 
 
-def run_worker(settings: Settings, console: Console) -> None:
-    """`labelpilot worker`: until SIGTERM or SIGINT."""
+def run_worker(
+    settings: Settings, console: Console, *, metrics: tuple[str, int] | None = None
+) -> None:
+    """`labelpilot worker`: until SIGTERM or SIGINT. `metrics`: where to tell them, host and port.
+
+    Errors: `StateError`, also if that port is taken.
+    """
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
@@ -117,7 +122,7 @@ def run_worker(settings: Settings, console: Console) -> None:
     if settings.log_format == "json":  # who collects lines wants no others between them
         console = Console(quiet=True)
     check_state(settings)
-    with closing(make_services(settings)) as services:
+    with closing(make_services(settings)) as services, _told(services, metrics):
         jobs = services.jobs
         jobs.start()
         console.print("waiting for work; Ctrl-C ends", highlight=False)
@@ -127,6 +132,30 @@ def run_worker(settings: Settings, console: Console) -> None:
 
         watch(console, states, ended.wait)
         console.print("finishing the batch in hand", highlight=False)
+
+
+@contextmanager
+def _told(services: Services, where: tuple[str, int] | None) -> Iterator[None]:
+    """Serve /metrics meanwhile: a worker has no other server. Anybody who reaches it may read."""
+    if where is None:
+        yield
+        return
+    from prometheus_client import start_http_server
+
+    host, port = where
+    try:
+        server, thread = start_http_server(port, host, registry=services.journal.registry)
+    except OSError as error:
+        raise StateError(
+            f"metrics cannot be served at {host}:{port}: {error.strerror}",
+            advice="choose another --metrics-port",
+        ) from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def watch(
