@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +29,11 @@ class Control:
     attributes: Mapping[str, str] = field(default_factory=dict)
     label_attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """The labels, to look one up among thousands."""
+        return frozenset(self.labels)
 
 
 @dataclass(frozen=True)

@@ -249,7 +249,7 @@ def _is_smart(control: Control) -> bool:
 
 def _knows(control: Control, label: str | None) -> bool:
     """Whether the control may hold the label; one whose labels the task brings may hold any."""
-    return label is None or not control.labels or label in control.labels
+    return label is None or not control.labels or label in control.known
 
 
 def _outputs(config: LabelConfig, to_name: str, label: str | None) -> dict[OutputKind, Output]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
@@ -13,8 +14,12 @@ from backends.errors import BadLabelConfig
 from backends.interface import Control, LabelConfig, Medium
 
 MAX_CONFIG_CHARS = 1_000_000
-# Every choice of a tree carries its path: without a bound a deep tree would fill the memory.
+# Every choice of a tree carries its path: without bounds a deep tree would fill the memory.
 MAX_CHOICE_DEPTH = 100
+MAX_PATH_CHARS = 4_000_000
+# A tag may name many targets, and each label is looked for in each control.
+MAX_TAGS = 500
+MAX_LABELS_BY_CONTROLS = 1_000_000
 _LABEL_TAGS = ("Label", "Choice")
 _NOT_OBJECTS = ("header", "style", "view", "filter", "collapse", "relations")
 # The editor takes tags in any case; what is compared here is spelled as in the documentation.
@@ -47,8 +52,10 @@ def parse_label_config(text: str) -> LabelConfig:
             f"several tags of the label config are named {_listed(repeated)}",
             advice="give every tag a name of its own",
         )
-    controls = tuple(_controls(root, set(names)))
-    return LabelConfig(media=tuple(_media(root)), controls=controls, text=text)
+    controls = tuple(islice(_controls(root, set(names)), MAX_TAGS + 1))
+    media = tuple(islice(_media(root), MAX_TAGS + 1))
+    _check_size(controls, media)
+    return LabelConfig(media=media, controls=controls, text=text)
 
 
 def _parse_xml(text: str) -> Element:
@@ -89,6 +96,7 @@ def _controls(root: Element, names: set[str]) -> Iterator[Control]:
         if not name or not targets:
             continue
         labels = dict(_labels(tag))
+        _check_paths(labels)
         joined: dict[str, tuple[str, ...]] = {}
         for path in labels:
             joined.setdefault("/".join(path), path)
@@ -130,6 +138,27 @@ def _labels(control: Element) -> Iterator[tuple[tuple[str, ...], dict[str, str]]
             stack.extend((child, path if is_tree else ()) for child in reversed(tag))
         if is_label and not (only_leaves and any(_spelled(c.tag) == "Choice" for c in tag)):
             yield path, dict(tag.attrib)
+
+
+def _check_size(controls: Sequence[Control], media: Sequence[Medium]) -> None:
+    if max(len(controls), len(media)) > MAX_TAGS:
+        raise BadLabelConfig(
+            f"the label config has more than {MAX_TAGS} controls or objects",
+            advice="split the project",
+        )
+    if len(controls) * sum(len(one.labels) for one in controls) > MAX_LABELS_BY_CONTROLS:
+        raise BadLabelConfig(
+            "the label config has too many labels for so many controls",
+            advice='take long lists of labels from the tasks: value="$labels"',
+        )
+
+
+def _check_paths(paths: Iterable[tuple[str, ...]]) -> None:
+    if sum(len(part) + 1 for path in paths for part in path) > MAX_PATH_CHARS:
+        raise BadLabelConfig(
+            "the choices of the label config are too many, too deep or too long",
+            advice="shorten the names of those that hold others",
+        )
 
 
 def _holds_paths(control: Element) -> bool:
