@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
-from backends.errors import StateError
+from backends.errors import Unavailable
 from backends.settings import Settings
 
 # All tables are in it. Whoever changes one writes a step in `backends/migrations/versions`.
@@ -44,8 +44,8 @@ _users: Counter[sa.Engine] = Counter()
 class Store:
     """Base of what keeps its state in tables of its own. Safe among threads and processes.
 
-    `of`: what is kept, for messages. Errors of all methods, those of heirs too: `StateError` when
-    the database cannot be used.
+    `of`: what is kept, for messages. Errors of all methods, those of heirs too: `Unavailable`
+    when the database cannot be used.
     """
 
     def __init__(self, settings: Settings, *, of: str) -> None:
@@ -78,7 +78,7 @@ class Store:
         try:
             yield
         except sa.exc.SQLAlchemyError as error:
-            raise StateError(
+            raise Unavailable(
                 f"the database of {self._of} failed ({type(error).__name__})",
                 advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder "
                 "written to",

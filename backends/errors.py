@@ -86,3 +86,10 @@ class TooLarge(LabelpilotError):
 
 class StateError(LabelpilotError):
     """The folder or database for state cannot be used."""
+
+
+class Unavailable(StateError):
+    """The database or the store is away; what was asked for may be asked for again."""
+
+    status = 503
+    retry_after_s = 5

@@ -27,6 +27,11 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None, description="SQLAlchemy URL; default: SQLite in the data folder"
     )
+    store_url: SecretStr | None = Field(
+        default=None,
+        description="where machines share models, embeddings and media: a folder, or "
+        "s3://bucket/folder; default: none, the data folder is all there is",
+    )
 
     label_studio_url: str | None = Field(
         default=None,

@@ -127,7 +127,7 @@ def models_promote(model: ModelArgument) -> None:
         if one.is_current:
             console.print(f"{one.id} is current already", highlight=False)
             return
-        if not one.is_on_disk or not registry.folder(one).is_dir():
+        if not one.is_on_disk or not registry.is_there(one):
             raise ModelMissing(
                 f"the files of {one.id} are gone",
                 advice="old models leave when LABELPILOT_MICRO_DISK_MB is full; promote one that "

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from backends.errors import LabelpilotError, StateError
+from backends.errors import LabelpilotError, StateError, Unavailable
 from backends.interface import Learner, Prelabeller, Project
 from backends.jobs.listing import turn_size
 from backends.jobs.queues import queues
@@ -250,7 +250,7 @@ class Jobs:
 
 
 def _no_database(error: SQLAlchemyError) -> StateError:
-    return StateError(
+    return Unavailable(
         f"the database of background work failed ({type(error).__name__})",
         advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder written to",
     )

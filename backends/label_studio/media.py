@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from backends.artifacts import open_artifacts
 from backends.errors import MediaError
 from backends.interface import Clip, ImageFile, VideoFile
 from backends.label_studio.addresses import Resolver, system_resolver
@@ -55,7 +56,9 @@ class MediaStore:
         self._sources = Sources(settings, studios)
         self._downloads = Downloads(settings, studios, resolver=resolver)
         self._cache = MediaCache(
-            settings.data_path / "media", limit_bytes=settings.media_cache_mb * 1_000_000
+            settings.data_path / "media",
+            limit_bytes=settings.media_cache_mb * 1_000_000,
+            artifacts=open_artifacts(settings),
         )
         self._flights: dict[str, Future[Entry]] = {}
         self._lock = threading.Lock()

@@ -13,6 +13,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 import threading
 import time
@@ -21,7 +22,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from backends.errors import MediaError
+from backends.artifacts import Artifacts, sha256
+from backends.errors import MediaError, StateError
 
 _log = logging.getLogger(__name__)
 _LEAVE_FREE = 0.9  # pruning stops at this part of the limit, so that it runs rarely
@@ -47,10 +49,15 @@ class Entry:
 
 
 class MediaCache:
-    """A bounded folder of files. Safe among threads and processes."""
+    """A bounded folder of files. Safe among threads and processes.
 
-    def __init__(self, folder: Path, *, limit_bytes: int) -> None:
-        self._folder, self._limit_bytes = folder, limit_bytes
+    `artifacts`: the store where machines find what others of them have fetched.
+    """
+
+    def __init__(
+        self, folder: Path, *, limit_bytes: int, artifacts: Artifacts | None = None
+    ) -> None:
+        self._folder, self._limit_bytes, self._artifacts = folder, limit_bytes, artifacts
         self._entries: dict[str, Entry] = {}
         self._touched: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -66,19 +73,24 @@ class MediaCache:
     def find(self, key: str) -> Entry | None:
         """What is known of a URL whose bytes are here; from memory after the first time."""
         entry = self._entries.get(key) or self._read(key)
-        if entry is None or not self._use(entry.digest):
-            return None
-        return entry
+        if entry is not None and self._use(entry.digest):
+            return entry
+        return self._of_others(key)
 
     def note(self, key: str, entry: Entry) -> None:
         """Remember what is known of a URL."""
         with self._lock:
             if len(self._entries) > 200_000:
                 self._entries.clear()
+            before = self._entries.get(key)
             self._entries[key] = entry
         with _full_disk_told(), self._part() as part:
             part.write_text(json.dumps(asdict(entry)))
             _move(part, self._url_path(key))
+        is_news = before is None or before.digest != entry.digest
+        if self._artifacts is not None and is_news:
+            for path in (self.path(entry.digest), self._url_path(key)):
+                self._artifacts.put_later(self._name(path), path)
 
     @contextmanager
     def receive(self, chunks: Iterable[bytes]) -> Iterator[tuple[Path, str]]:
@@ -96,9 +108,49 @@ class MediaCache:
 
     def keep(self, part: Path, digest: str) -> Path:
         """Store a received file under its digest and make room if the folder is too large."""
-        size = part.stat().st_size
         with _full_disk_told():
             _move(part, self.path(digest))
+        self._came(digest)
+        return self.path(digest)
+
+    def _of_others(self, key: str) -> Entry | None:
+        """What another machine fetched; it is here then."""
+        if self._artifacts is None:
+            return None
+        told = self._url_path(key)
+        try:
+            told.parent.mkdir(exist_ok=True, mode=0o700)
+            if not self._artifacts.get(self._name(told), told):
+                return None
+            with self._lock:
+                self._entries.pop(key, None)
+            entry = self._read(key)
+            is_one = entry is not None and re.fullmatch("[0-9a-f]{64}", entry.digest)
+            return entry if entry is not None and is_one and self._has(entry.digest) else None
+        except (StateError, OSError):  # then it is fetched from where it comes from
+            return None
+
+    def _has(self, digest: str) -> bool:
+        """Whether the bytes are here, or come now from the store."""
+        if self._use(digest):
+            return True
+        path = self.path(digest)
+        with self._part() as part:
+            if not (self._artifacts and self._artifacts.get(self._name(path), part)):
+                return False
+            if sha256(part) != digest:
+                _log.warning("media %s of the store is damaged and fetched anew", digest[:12])
+                return False
+            _move(part, path)
+        self._came(digest)
+        return True
+
+    def _name(self, path: Path) -> str:
+        return f"media/{path.relative_to(self._folder).as_posix()}"
+
+    def _came(self, digest: str) -> None:
+        """Make room, now and then."""
+        size = self.path(digest).stat().st_size
         with self._lock:
             self._touched[digest] = time.monotonic()
             self._bytes_since_prune += size
@@ -107,7 +159,6 @@ class MediaCache:
                 self._bytes_since_prune = 0
         if due:
             self._prune()
-        return self.path(digest)
 
     def _use(self, digest: str) -> bool:
         """Whether the bytes are here; marks them as used."""

@@ -59,6 +59,7 @@ _SUBMISSIONS = frozenset(
 )
 # Current models are read this often at most: /setup and each answer ask for them.
 _READ_EVERY_S = 0.5
+_SHARING_S = 10.0  # the end waits so long for models that are on their way to the store
 _KNOWN_PROJECTS, _KNOWN_VERSIONS = 50, 20  # that /versions tells
 _MOST_PROJECTS = 10_000  # in memory; anyone may ask for keys that nobody knows
 
@@ -100,7 +101,7 @@ class MicroBackend:
         self._labeller = Labeller(
             images=images,
             videos=videos,
-            shelf=ModelShelf(settings, self.registry.folder, load=load),
+            shelf=ModelShelf(settings, self.registry.fetch, load=load),
             settings=settings,
         )
         self.tools = tools = Tools(settings, self.store, self.registry, images, videos, rival)
@@ -109,6 +110,7 @@ class MicroBackend:
         )
         self._learner = Learner(tools, studios, self._announce)
         self._keeper: Keeper | None = None
+        self._sharing: threading.Thread | None = None
         self._lock = threading.Lock()
         self._current: dict[str, _Current] = {}
         self._met: set[str] = set()
@@ -121,11 +123,23 @@ class MicroBackend:
         self._keeper = Keeper(self._settings, self.store, self.background, self.announce)
         self._keeper.start()
         self._meet([project.key for project in self._projects.all()])
+        if self.registry.shares:
+            self._sharing = threading.Thread(target=self._share, name="micro-share", daemon=True)
+            self._sharing.start()
+
+    def _share(self) -> None:
+        """Let other machines have the models that are on this one."""
+        try:
+            self.registry.share()
+        except LabelpilotError as error:  # the next start tries again
+            log.warning("models are not shared: %s", error)
 
     def close(self) -> None:
         """Stop watching."""
         if self._keeper is not None:
             self._keeper.close()
+        if self._sharing is not None:
+            self._sharing.join(_SHARING_S)
         self.store.close()
 
     def version(self, project: Project | None) -> str:
@@ -323,9 +337,7 @@ class MicroBackend:
     def _is_fit(self, config: LabelConfig, scope: Scope, version: ModelVersion) -> bool:
         """Whether a model is there, and one of its labels still has a place."""
         labels = version.report.get("labels")
-        return self.registry.folder(version).is_dir() and (
-            not labels or knows_any(config, scope, labels)
-        )
+        return self.registry.is_there(version) and (not labels or knows_any(config, scope, labels))
 
     def _ids(self, project: Project) -> dict[str, str]:
         return {scope.key: one.id for scope, one in self._models(project).items()}

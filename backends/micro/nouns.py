@@ -69,7 +69,8 @@ class ModelVersion:
     the F1 of the pre-labeller there, against `f1` of its own.
     All None where nothing was measured. `lost` is of `quality`, since the best of its ancestors.
     `why` says, for people, why it was promoted or not; `promoted_at` is None if it never was; times
-    are seconds since 1970. `report` is empty where many versions are listed.
+    are seconds since 1970. `report` is empty where many versions are listed. `archive`: the SHA-256
+    of its file in the store that machines share, of `archive_bytes`; None if it is not there.
     """
 
     id: str
@@ -88,6 +89,8 @@ class ModelVersion:
     is_current: bool = False
     is_on_disk: bool = True
     lost: float = 0.0
+    archive: str | None = None
+    archive_bytes: int = 0
     report: Mapping[str, Any] = field(default_factory=dict)
 
 

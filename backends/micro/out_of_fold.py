@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from backends.artifacts import open_artifacts
 from backends.errors import StateError
 from backends.interface import Project
 from backends.label_studio.client import LabelStudios
@@ -139,7 +140,7 @@ class _Scope:
         self._tell("reads labels", 0.0)
         lesson = gather(self._tools, self._course, self._scope)
         problems = dict(lesson.problems)
-        found = _read(self._kept, lesson.data, self._course.budget_s)
+        found = self._known(lesson.data)
         if found is None:
             with self._tools.registry.workspace() as folder:
                 found = self._found(lesson, lesson.pictures(folder), folder, problems)
@@ -153,6 +154,20 @@ class _Scope:
             if name not in found:
                 problems.setdefault(one.task_id, "no model could be made of the other labels")
         return OutOfFold(self._scope, lesson.data, judged, problems)
+
+    def _known(self, data: str) -> dict[Key, Regions] | None:
+        """What was found before, on this machine or another one."""
+        known = _read(self._kept, data, self._course.budget_s)
+        if known is None and (store := open_artifacts(self._tools.settings)) is not None:
+            with suppress(StateError, OSError):  # then it is found again
+                self._kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                store.get(self._name, self._kept)
+            known = _read(self._kept, data, self._course.budget_s)
+        return known
+
+    @property
+    def _name(self) -> str:
+        return f"out_of_fold/{self._kept.parent.name}/{self._kept.name}"
 
     def _found(
         self, lesson: Lesson, pictures: Pictures, folder: Path, problems: dict[int, str]
@@ -176,6 +191,8 @@ class _Scope:
                     found[names[n]] = answer
         if is_whole and found:
             _write(self._kept, lesson.data, self._course.budget_s, found)
+            if (store := open_artifacts(self._tools.settings)) is not None:
+                store.put_later(self._name, self._kept)
         return found
 
     def _of_fold(

@@ -1,5 +1,7 @@
 """Trained models on disk, by project and scope, and which of them answers.
 
+Machines that share a store find them there, too; each keeps copies in its data folder.
+
 A model's folder is put in its place by one rename, and its row is written after that: what was cut
 off in between is a folder without a row, which `prune` removes. `.work` holds the folders of
 trainings that go on, each locked by its process, `.lock` keeps apart those who change something.
@@ -24,6 +26,7 @@ from typing import IO
 from backends.errors import ModelMissing, StateError
 from backends.micro.exchange import HELD_OUT, Trained
 from backends.micro.nouns import ModelVersion
+from backends.micro.shared_models import SharedModels
 from backends.micro.store import MicroStore
 from backends.micro.version_store import ANY
 from backends.settings import Settings
@@ -45,10 +48,35 @@ class Registry:
         self._root = settings.data_path / "micro"
         self._limit_bytes = settings.micro_disk_mb * _MB
         self._store = store
+        self._shared = SharedModels(settings)
 
     def folder(self, version: ModelVersion) -> Path:
-        """Where a model lies, or lay."""
+        """Where a model lies on this machine, or lay, or will."""
         return self._folder(version.project_key, version.scope, version.id)
+
+    def is_there(self, version: ModelVersion) -> bool:
+        """Whether a model can be had: it lies here, or in the store."""
+        return self.folder(version).is_dir() or self._shared.has(version)
+
+    def fetch(self, version: ModelVersion) -> Path:
+        """Where a model lies; if another machine made it, it comes here now.
+
+        Errors: `StateError`, also if the store cannot be used, `ModelMissing` if it has not got it.
+        """
+        folder = self.folder(version)
+        if self._shared.has(version) and not self._shared.is_copy(folder, version):
+            with self.workspace() as room:
+                try:
+                    new = self._shared.bring(version, room)
+                except ModelMissing:
+                    self._store.note_gone([version])
+                    raise
+                with self._alone(), _told():
+                    folder.parent.mkdir(parents=True, exist_ok=True)
+                    if folder.is_dir():
+                        folder.rename(room / "old")
+                    new.rename(folder)
+        return folder
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
@@ -70,7 +98,7 @@ class Registry:
     def add(self, trained: Trained, version: ModelVersion) -> ModelVersion:
         """Take a model's folder, then write its row; a model that is there already stays.
 
-        Errors: `StateError` if the disk or the database cannot be written to.
+        Errors: `StateError` if the disk, the store or the database cannot be written to.
         """
         target = self.folder(version)
         with self._alone(), _told():
@@ -81,8 +109,24 @@ class Registry:
             else:
                 trained.folder.rename(target)
             os.utime(target)
-            self._store.add_version(version)
+        with self.workspace() as room, _told():
+            version = self._shared.put(target, version, room)
+        self._store.add_version(version)
         return version
+
+    @property
+    def shares(self) -> bool:
+        """Whether there is a store."""
+        return self._shared.is_open
+
+    def share(self) -> None:
+        """Put into the store what lies here from before there was one. Errors: `StateError`."""
+        for version in self._store.all_versions():
+            folder = self.folder(version)
+            if self._shared.wants(version) and folder.is_dir():
+                with self.workspace() as room, _told():
+                    archive = self._shared.put(folder, version, room)
+                self._store.note_archive(archive)
 
     def promote(
         self, project_key: str, scope: str, version_id: str, *, instead_of: str | None = ANY
@@ -93,9 +137,11 @@ class Registry:
         Errors: `ModelMissing` if its files are gone, `StateError` if there is no such version.
         """
         with self._alone():
-            if not self._folder(project_key, scope, version_id).is_dir():
-                versions = self._store.versions(project_key, scope)
-                self._store.note_gone([one for one in versions if one.id == version_id])
+            is_here = self._folder(project_key, scope, version_id).is_dir()
+            versions = self._store.versions(project_key, scope)
+            these = [one for one in versions if one.id == version_id]
+            if not is_here and not any(map(self._shared.has, these)):
+                self._store.note_gone(these)
                 raise ModelMissing(
                     f"the files of model {version_id} are gone",
                     advice="promote another one, or train anew",
@@ -111,7 +157,7 @@ class Registry:
         made_at = next((one.made_at for one in versions if one.is_current), float("inf"))
         for one in versions:
             has_answered = one.promoted_at is not None and one.made_at < made_at
-            if has_answered and not one.is_current and self.folder(one).is_dir():
+            if has_answered and not one.is_current and self.is_there(one):
                 self.promote(project_key, scope, one.id)
                 return one
         raise ModelMissing(
@@ -130,6 +176,7 @@ class Registry:
             self._sweep_work()
             self._store.forget_old()
             versions = self._store.all_versions()
+            self._shared.sweep(versions)
             folders = {self.folder(one): one for one in versions}
             self._note_missing(versions)
             kept = []
@@ -140,6 +187,18 @@ class Registry:
                 elif found.changed_at < time.time() - _YOUNG_S:
                     self._remove(found.path)
             self._shrink(kept)
+            self._shrink_store(versions)
+
+    def _shrink_store(self, versions: list[ModelVersion]) -> None:
+        there = [one for one in versions if self._shared.has(one)]
+        total = sum(one.archive_bytes for one in there)
+        for version in sorted(there, key=lambda one: one.made_at):
+            if total <= self._limit_bytes:
+                return
+            if not version.is_current:
+                self._store.note_gone([version])
+                self._shared.remove([version])
+                total -= version.archive_bytes
 
     def _shrink(self, kept: list[tuple[_Found, ModelVersion]]) -> None:
         total = sum(found.size for found, _ in kept)
@@ -148,12 +207,13 @@ class Registry:
                 return
             if not version.is_current:
                 # Noted first: a row without files would be offered, files without a row are not.
-                self._store.note_gone([version])
+                if not self._shared.has(version):
+                    self._store.note_gone([version])
                 self._remove(found.path)
                 total -= found.size
 
     def _note_missing(self, versions: list[ModelVersion]) -> None:
-        gone = [one for one in versions if one.is_on_disk and not self.folder(one).is_dir()]
+        gone = [one for one in versions if one.is_on_disk and not self.is_there(one)]
         if gone:
             ids = ", ".join(one.id for one in gone[:10])
             log.warning("the files of %d models are gone: %s", len(gone), ids)

@@ -76,7 +76,7 @@ class ScopeTraining:
             budget_s=budget_s,
             seed=int(lesson.data[:8], 16),
             device=self._tools.settings.train_device,
-            rival_folder=self._tools.registry.folder(before) if before else None,
+            rival_folder=self._tools.registry.fetch(before) if before else None,
             threshold=self._tools.settings.micro_score_threshold,
         )
         return train(
@@ -110,7 +110,7 @@ class ScopeTraining:
         return not self._is_here(current)
 
     def _is_here(self, version: ModelVersion) -> bool:
-        return self._tools.registry.folder(version).is_dir()
+        return self._tools.registry.is_there(version)
 
     def _take_early(
         self, trained: Trained, pictures: Pictures, before: ModelVersion | None

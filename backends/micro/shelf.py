@@ -29,10 +29,17 @@ _LEAST_BYTES = 2_000_000
 
 
 def load_model(folder: Path) -> MicroModel:
-    """The model that lies in a folder; torch is imported only now."""
-    from micro_models import load
+    """The model that lies in a folder of its version's name; torch is imported only now.
 
-    return load(folder)
+    A version is a hash over all that a model's answers depend on. Errors: `ModelFileError`, also
+    if it is another one's.
+    """
+    from micro_models import ModelFileError, load
+
+    model = load(folder)
+    if model.version != folder.name:
+        raise ModelFileError(f"the model in {folder} is another one: {model.version}")
+    return model
 
 
 @dataclass

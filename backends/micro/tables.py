@@ -72,6 +72,8 @@ VERSIONS = sa.Table(
     sa.Column("is_on_disk", sa.Integer, nullable=False),
     sa.Column("report", sa.Text, nullable=False),
     sa.Column("lost", sa.Float),
+    sa.Column("archive", sa.String(64)),
+    sa.Column("archive_bytes", sa.BigInteger, nullable=False, server_default="0"),
 )
 # Which version answers: one row, so that changing it is one step.
 CURRENT = sa.Table(

@@ -86,6 +86,15 @@ class VersionStore(Store):
         has_it = VERSIONS.c.id.startswith(id_prefix, autoescape=True)
         return self._versions(has_it, with_reports=True)
 
+    def note_archive(self, version: ModelVersion) -> None:
+        """The store has its files now."""
+        with self._changing() as connection:
+            connection.execute(
+                sa.update(VERSIONS)
+                .where(_is(version))
+                .values(archive=version.archive, archive_bytes=version.archive_bytes)
+            )
+
     def note_gone(self, versions: Sequence[ModelVersion]) -> None:
         """The files of these versions are no longer on disk."""
         with self._changing() as connection:

@@ -20,6 +20,8 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from backends.artifacts import Artifacts
+from backends.errors import StateError
 from micro_models.regions import Embedding
 
 log = logging.getLogger(__name__)
@@ -42,11 +44,19 @@ class EmbeddingCache:
     """Embeddings by (engine version, image digest), shared by all threads.
 
     Two threads that want the same one compute it once. Several processes may share the folder:
-    files appear in one step and a damaged one is computed again.
+    files appear in one step and a damaged one is computed again. `artifacts`: the store that
+    machines share; without `disk_bytes` there is nothing to share.
     """
 
-    def __init__(self, folder: Path, *, memory_bytes: int, disk_bytes: int) -> None:
-        self._folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        memory_bytes: int,
+        disk_bytes: int,
+        artifacts: Artifacts | None = None,
+    ) -> None:
+        self._folder, self._artifacts = folder, artifacts
         self._memory_limit = memory_bytes
         self._disk_limit = disk_bytes
         self._lock = threading.Lock()
@@ -127,6 +137,26 @@ class EmbeddingCache:
         return self._folder / version.replace("/", "_") / f"{digest}.npz"
 
     def _load(self, key: Key) -> Embedding | None:
+        return self._read(key) or (self._read(key) if self._fetched(key) else None)
+
+    def _fetched(self, key: Key) -> bool:
+        """Whether another machine had it."""
+        if self._artifacts is None or self._disk_limit == 0:
+            return False
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not self._artifacts.get(self._name(key), path):
+                return False
+            self._wrote(path.stat().st_size)
+        except (StateError, OSError):  # then it is computed
+            return False
+        return True
+
+    def _name(self, key: Key) -> str:
+        return f"embeddings/{self._path(key).relative_to(self._folder).as_posix()}"
+
+    def _read(self, key: Key) -> Embedding | None:
         path = self._path(key)
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
@@ -164,7 +194,12 @@ class EmbeddingCache:
             # A full disk costs speed after a restart, never an answer.
             log.warning("embeddings are not kept on disk: %s", error.strerror)
             return
-        self._written_bytes += embedding.nbytes
+        if self._artifacts is not None:
+            self._artifacts.put_later(self._name(key), path)
+        self._wrote(embedding.nbytes)
+
+    def _wrote(self, nbytes: int) -> None:
+        self._written_bytes += nbytes
         if self._written_bytes > self._disk_limit // 20:
             self.shrink()
 

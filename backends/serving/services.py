@@ -11,9 +11,10 @@ from functools import lru_cache
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from backends.artifacts import open_artifacts
 from backends.copilot.model import Copilot
 from backends.database import close_database, open_database
-from backends.errors import BadRequest, StateError
+from backends.errors import BadLabelConfig, BadRequest, StateError
 from backends.interface import Backend, LabelConfig, Prelabeller, Project, Task
 from backends.jobs.jobs import Jobs
 from backends.label_studio.audits import AuditBook
@@ -116,10 +117,21 @@ class Services:
         close_database(self.database)
 
 
-@lru_cache(maxsize=256)
 def parsed(label_config: str) -> LabelConfig:
     """A label config, parsed once. Errors: `BadLabelConfig`."""
-    return parse_label_config(label_config)
+    found = _parsed(label_config)
+    if isinstance(found, BadLabelConfig):
+        raise BadLabelConfig(found.message, advice=found.advice)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _parsed(label_config: str) -> LabelConfig | BadLabelConfig:
+    """What is wrong is remembered too: to find it may take a second, and each page view asks."""
+    try:
+        return parse_label_config(label_config)
+    except BadLabelConfig as error:
+        return BadLabelConfig(error.message, advice=error.advice)
 
 
 def check_state(settings: Settings) -> None:
@@ -152,6 +164,7 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         settings.data_path / "embeddings",
         memory_bytes=settings.embedding_memory_mb * MEGABYTE,
         disk_bytes=settings.embedding_disk_mb * MEGABYTE,
+        artifacts=open_artifacts(settings),
     )
     images = MediaStore(settings, studios)
     sam = _sam(settings, studios, images, engine, embeddings)

@@ -10,7 +10,12 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Clicks, which were in memory before."""
+    """Clicks, which were in memory before; where the store has a model."""
+    op.add_column("micro_versions", sa.Column("archive", sa.String(64)))
+    op.add_column(
+        "micro_versions",
+        sa.Column("archive_bytes", sa.BigInteger, nullable=False, server_default="0"),
+    )
     op.create_table(
         "sam_prompts",
         sa.Column("place", sa.String(32), primary_key=True),

@@ -48,13 +48,14 @@ def test_a_real_model_is_loaded_and_a_damaged_one_told(tmp_path: Path) -> None:
     pixels[10:30, 20:40] = 250
     example = Example(Image(pixels), [Region("batman", Box(20, 10, 40, 30))])
     model = fit([example], budget=Budget(steps=2), trainers=[ForestTrainer()])
-    model.save(tmp_path / "good")
+    model.save(tmp_path / model.version)
     models = shelf(tmp_path)
-    assert models.model(version("good")).version == model.version
+    assert models.model(version(model.version)).version == model.version
+    model.save(tmp_path / "another")
     model.save(tmp_path / "bad")
     (arrays,) = (tmp_path / "bad").glob("*.npz")
     arrays.write_bytes(arrays.read_bytes()[:-100])
-    for name in ("bad", "nowhere"):
+    for name in ("bad", "another", "nowhere"):
         with pytest.raises(ModelMissing, match="rollback") as caught:
             models.model(version(name))
         assert str(tmp_path) not in str(caught.value)
