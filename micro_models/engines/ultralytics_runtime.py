@@ -45,6 +45,7 @@ def module(name: str = "") -> ModuleType:
                 "YOLO, MobileSAM and SAM 2.1 need ultralytics, which is not installed: "
                 'pip install "labelpilot[ultralytics]"'
             ) from error
+        _read_safely(importlib.import_module("ultralytics.nn.tasks"))
         # What it says, at any level, may name this machine's paths; errors arrive as exceptions.
         logging.getLogger("ultralytics").setLevel(logging.CRITICAL + 1)
     return found
@@ -82,6 +83,19 @@ def _prepare() -> None:
     if "YOLO_CONFIG_DIR" not in os.environ:
         _settings = tempfile.TemporaryDirectory(prefix="ultralytics-")
         os.environ["YOLO_CONFIG_DIR"] = _settings.name
+
+
+def _read_safely(tasks: ModuleType) -> None:
+    """Checkpoints are pickles: of these, only its own networks and torch's layers are made.
+
+    Its variable of the environment would be too late where somebody has imported it before.
+    """
+    if not hasattr(tasks, "SAFE_LOAD"):
+        raise CheckpointError(
+            "this ultralytics would run the code that a checkpoint holds; update it: "
+            'pip install --upgrade "labelpilot[ultralytics]"'
+        )
+    tasks.SAFE_LOAD = True
 
 
 def opens_as_named(path: Path) -> bool:

@@ -158,10 +158,11 @@ def load_yolo(
 ) -> Yolo:
     """Load a YOLO: .pt, .onnx, .tflite, .torchscript, .engine or an OpenVINO folder.
 
-    A `.pt` of YOLO is a pickle that runs code when it is read: the caller sees to it that `path`
-    lies where only trusted people put files. `device`: "auto" (a GPU if there is one), "cpu" or
-    "cuda:0"; on a GPU in half precision, and where its memory is full on the CPU. `task` is for
-    exports that do not tell theirs. `cache_dir` keeps digests.
+    Of a `.pt`, a pickle, only networks of ultralytics and layers of torch are made. Other formats
+    are programs for their runtimes: `path` lies where only trusted people put files. `device`:
+    "auto" (a GPU if there is one), "cpu" or "cuda:0"; on a GPU in half precision, and where its
+    memory is full on the CPU. `task` is for exports that do not tell theirs. `cache_dir` keeps
+    digests.
 
     Errors: `CheckpointError` for a file that is missing, damaged or foreign, for a runtime that is
     not installed and for a device that is not there.

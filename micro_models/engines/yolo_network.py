@@ -145,8 +145,8 @@ def load_network(path: Path, *, task: DetectorTask | None, device: str) -> Ultra
     except Exception as error:  # every runtime has errors of its own
         log.info("ultralytics could not load %s: %r", path.name, error)
         raise CheckpointError(
-            f"{path.name} cannot be read: it is damaged, cut off, or no YOLO that this ultralytics "
-            "knows; delete it and get or export it again"
+            f"{path.name} cannot be read: it is damaged, cut off, holds code, which is refused, or "
+            "is no YOLO that this ultralytics knows; delete it and get or export it again"
         ) from error
 
 

@@ -30,9 +30,8 @@ class YoloTrainer:
 
     It learns what the checkpoint's task can tell: boxes; for segments also ellipses, polygons and
     masks; for obb boxes, turned or not; for poses key points; classes, one for each image.
-    `device`: "cpu", "auto" for a GPU if there is one, or a torch device such as "cuda:0". The file
-    is a pickle, which runs code when it is read: it must lie where only trusted people put files.
-    What is stored of the result holds no code.
+    `device`: "cpu", "auto" for a GPU if there is one, or a torch device such as "cuda:0". Of the
+    file, a pickle, no code is run, and what is stored of the result holds none.
 
     Errors: `CheckpointError` for a file that cannot be trained further, `NoSuchDevice`.
     """

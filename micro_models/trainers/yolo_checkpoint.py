@@ -48,8 +48,7 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a `.pt` of ultralytics.
 
-    It is a pickle that runs code when it is read: the caller sees to it that `path` lies where
-    only trusted people put files.
+    It is a pickle, of which only networks of ultralytics and layers of torch are made.
 
     Errors: `CheckpointError` for a file that is missing, damaged, foreign or not trainable.
     """
@@ -72,8 +71,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except Exception as error:  # a pickle may hold anything
         log.info("ultralytics could not load %s: %r", path.name, error)
         raise CheckpointError(
-            f"{path.name} cannot be read: it is damaged, cut off, or no YOLO that this ultralytics "
-            "knows; delete it and get it again"
+            f"{path.name} cannot be read: it is damaged, cut off, holds code, which is refused, or "
+            "is no YOLO that this ultralytics knows; delete it and get it again"
         ) from error
     return checkpoint
 
