@@ -93,6 +93,7 @@ def serve(
     from backends import logs
     from backends.serving.app import create_app
     from backends.serving.auth import check_exposure
+    from backends.serving.patience import PatientProtocol
     from backends.serving.services import check_state
 
     settings = load_settings()
@@ -100,7 +101,14 @@ def serve(
     with mistakes_explained():
         check_exposure(settings, host=host)
         check_state(settings)
-        uvicorn.run(create_app(settings), host=host, port=port, log_config=None, access_log=False)
+        uvicorn.run(
+            create_app(settings),
+            host=host,
+            port=port,
+            http=PatientProtocol,
+            log_config=None,
+            access_log=False,
+        )
 
 
 @app.command()

@@ -11,13 +11,16 @@ from contextlib import contextmanager
 import uvicorn
 from fastapi import FastAPI
 
+from backends.serving.patience import PatientProtocol
+
 
 @contextmanager
-def live(app: FastAPI) -> Iterator[str]:
+def live(app: FastAPI, *, http: type[PatientProtocol] = PatientProtocol) -> Iterator[str]:
     """Serve `app` until the block ends; gives its URL."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    config = uvicorn.Config(app, http=http, log_level="warning", access_log=False)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     deadline = time.monotonic() + 30
