@@ -45,6 +45,7 @@ _DAMAGE = (
     LookupError,
     EOFError,
     ArithmeticError,
+    RuntimeError,
     struct.error,
     zlib.error,
 )
