@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
-from pathlib import Path
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any, get_args
 
 import typer
@@ -152,12 +153,20 @@ def _page(name: str) -> str:
 
 def _python(name: str) -> str:
     """A package tells what it exports; one that exports nothing, its modules."""
-    path = Path(str(getattr(find_spec(name), "origin", "")))
-    text = f"# {name}\n\n::: {name}\n    options:\n      show_root_heading: false\n"
-    if path.name != "__init__.py" or "__all__" in path.read_text():
-        return text
-    modules = sorted(each.stem for each in path.parent.glob("[a-z]*.py"))
-    return text + "".join(f"\n::: {name}.{module}\n" for module in modules)
+    module = import_module(name)
+    told = [name]
+    if exported := getattr(module, "__all__", None):
+        told += [_home(module, each) for each in exported]
+    elif paths := getattr(module, "__path__", None):
+        told += [f"{name}.{each.name}" for each in iter_modules(paths)]
+    members = "true" if told == [name] else "false"
+    options = f"    options:\n      show_root_heading: false\n      members: {members}\n"
+    return f"# {name}\n\n::: {name}\n{options}" + "".join(f"\n::: {each}\n" for each in told[1:])
+
+
+def _home(module: ModuleType, name: str) -> str:
+    """Where it is defined: a function may have the name of its module, which would hide it."""
+    return f"{getattr(getattr(module, name), '__module__', module.__name__)}.{name}"
 
 
 PAGES: dict[str, Callable[[], str]] = {

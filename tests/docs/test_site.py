@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,17 @@ def test_the_reference_is_whole(site: Path) -> None:
         if path.split("/")[1] not in OWN_PATHS:
             for method in operations:
                 assert f"{method.upper()} {path}" in http
-    assert 'class="doc doc-heading"' in (site / "reference/python/index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "package", ["", "label_errors", "consensus", "certificates", "learning_curves", "impact"]
+)
+def test_the_reference_has_whatever_a_package_exports(site: Path, package: str) -> None:
+    name = f"micro_models.{package}".rstrip(".")
+    page = (site / f"reference/python/{name if package else 'index'}.html").read_text()
+    headings = set(re.findall(r'id="[\w.]*\.(\w+)" class="doc doc-heading"', page))
+    assert set(import_module(name).__all__) <= headings
+    assert '<span class="gp">&gt;&gt;&gt; </span>' in page  # a doctest, as code
 
 
 def test_a_link_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
