@@ -17,8 +17,6 @@ from backends.serving.opened import opened
 from backends.serving.services import Services, parsed
 from backends.serving.templating import TEMPLATES
 
-PAGE = TEMPLATES.get_template("status.html")
-
 JOBS_SHOWN = 10
 FAILURES_SHOWN = 5
 T = TypeVar("T")
@@ -47,7 +45,7 @@ def status_page(services: Services) -> str:
     """The page as HTML; what cannot be read is said to be so, and is not shown as empty."""
     faults: list[str] = []
     known = _read(services.projects.all, faults)
-    return PAGE.render(
+    return TEMPLATES.get_template("status.html").render(
         root="",
         settings=services.settings,
         engine=services.engine.now(),

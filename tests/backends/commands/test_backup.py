@@ -37,7 +37,6 @@ from backends.micro.nouns import ModelVersion
 from backends.micro.registry import Registry
 from backends.micro.store import MicroStore
 from backends.settings import Settings
-from tests.backends.jobs.conftest import postgres  # noqa: F401
 from tests.backends.micro.test_registry import add
 from tests.postgres import PostgresServer
 
@@ -166,7 +165,7 @@ def test_either_database_takes_the_other_s(
     full: Settings,
     new: MakeSettings,
     tmp_path: Path,
-    postgres: PostgresServer,  # noqa: F811
+    postgres: PostgresServer,
 ) -> None:
     between = new("between", postgres.add_database())
     back_up(full, tmp_path / "1.zip")

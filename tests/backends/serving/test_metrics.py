@@ -26,7 +26,6 @@ from backends.jobs.tables import JOBS, JobKind, State
 from backends.label_studio.label_xml import parse_label_config
 from backends.micro.nouns import ModelVersion
 from backends.settings import Settings
-from tests.backends.jobs.conftest import postgres  # noqa: F401
 from tests.backends.serving.conftest import CONFIG, Serve, point, predict_body
 from tests.postgres import PostgresServer
 
@@ -179,7 +178,7 @@ def test_a_scrape_is_five_small_queries(busy: TestClient) -> None:
 
 
 def test_figures_are_the_same_in_postgres(
-    postgres: PostgresServer,  # noqa: F811
+    postgres: PostgresServer,
     tmp_path: Path,
 ) -> None:
     settings = Settings(_env_file=None, data_dir=tmp_path, database_url=postgres.add_database())  # type: ignore[call-arg]
