@@ -42,8 +42,8 @@ def test_the_help_names_every_command_and_the_settings() -> None:
         assert word in output
 
 
-# Of each of them the import is felt. Typer and rich print help; typer itself asks for pydantic where
-# a command has options.
+# Of each of them the import is felt. Typer and rich print help; typer itself asks for pydantic
+# where a command has options.
 SLOW = ["torch", "openvino", "ultralytics", "sklearn", "cleanlab", "label_studio_sdk", "pandas"]
 SLOW += ["numpy", "cv2", "scipy", "PIL", "fastapi", "starlette", "uvicorn", "sqlalchemy", "dbos"]
 SLOW += ["alembic", "httpx", "pydantic", "pydantic_settings", "prometheus_client", "jinja2"]

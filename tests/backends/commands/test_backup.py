@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from backends.backup import archive, restoring, rows
@@ -271,6 +273,36 @@ def test_a_model_that_goes_meanwhile_is_named(full: Settings, tmp_path: Path) ->
     saved = back_up(full, tmp_path / "b.zip")
     assert saved.missing == (version(1).id,)
     assert saved.models == 1
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_models_of_other_machines_are_brought_from_the_store(
+    has_store: bool, new: MakeSettings, tmp_path: Path
+) -> None:
+    """As seen from a machine that has trained none of them; and into another store, or none."""
+    maker = new("maker", store_url=SecretStr(f"file://{tmp_path}/store"))
+    fill(maker)
+    asked = new("asked", store_url=maker.store_url)
+    asked.data_path.mkdir()
+    with (
+        closing(sqlite3.connect(maker.data_path / "state.db")) as here,
+        closing(sqlite3.connect(asked.data_path / "state.db")) as there,
+    ):
+        here.backup(there)
+    assert models(asked) == {}
+    assert back_up(asked, tmp_path / "b.zip").models == 2
+    other_store = SecretStr(f"file://{tmp_path}/store-2") if has_store else None
+    other = new("other", store_url=other_store)
+    restore(other, tmp_path / "b.zip", force=False)
+    assert models(other) == models(maker)
+    with closing(MicroStore(other)) as store:
+        registry = Registry(other, store)
+        for one in store.all_versions():
+            assert registry.fetch(one).is_dir()
+            assert one.archive is None  # the old store's name of it
+        if has_store:
+            registry.share()
+            assert all(one.archive for one in store.all_versions())
 
 
 def test_a_full_database_is_left_alone_unless_forced(
