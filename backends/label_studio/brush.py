@@ -25,6 +25,7 @@ from micro_models.regions import Bools
 _RLE_BITS = (3, 4, 8, 16)
 _MAX_PIXELS = 2**29
 _PNG_URL = "data:image/png;base64,"
+_PNG_HEAD = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 
 
 def encode_rle(mask: Bools) -> list[int]:
@@ -128,16 +129,19 @@ def decode_png(url: Any, *, width_px: int, height_px: int) -> Bools:
         png = base64.b64decode(url[len(_PNG_URL) :], validate=True)
     except (binascii.Error, ValueError):
         raise BadRequest("imageDataURL of a bitmask is not base64") from None
-    # The size stands in the first chunk: looked at before a huge image is decoded.
+    # The size stands in the first chunk: looked at before a huge image is decoded. The decoder
+    # would take any other format, too, whose size is elsewhere.
     size = (int.from_bytes(png[16:20], "big"), int.from_bytes(png[20:24], "big"))
-    if len(png) < 33 or size != (width_px, height_px):
+    if not png.startswith(_PNG_HEAD) or len(png) < 33:
+        raise BadRequest("imageDataURL of a bitmask is not a PNG")
+    if size != (width_px, height_px):
         raise BadRequest(f"imageDataURL holds {size} pixels, the image {(width_px, height_px)}")
     _pixels(width_px, height_px)
     try:
         image = cv2.imdecode(np.frombuffer(png, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         image = None
-    if image is None or image.ndim < 2:
+    if image is None or image.shape[:2] != (height_px, width_px):
         raise BadRequest("imageDataURL of a bitmask is not a PNG")
     plane = image if image.ndim == 2 else image[..., 3] if image.shape[2] == 4 else image.max(-1)
     return np.asarray(plane > 0)

@@ -165,15 +165,14 @@ def _cut_at(
     points: NDArray[np.float64], axis: int, edge: float, inwards: float
 ) -> NDArray[np.float64]:
     """(n, 2) points of a polygon -> those of its part on one side of an edge."""
-    kept: list[NDArray[np.float64]] = []
     depth = (points[:, axis] - edge) * inwards
-    for index in range(len(points)):
-        before, here = depth[index - 1], depth[index]
-        if (before < 0) != (here < 0):
-            share = before / (before - here)
-            crossing = points[index - 1] + share * (points[index] - points[index - 1])
-            crossing[axis] = edge
-            kept.append(crossing)
-        if here >= 0:
-            kept.append(points[index])
-    return np.array(kept).reshape(-1, 2)
+    before = np.roll(depth, 1)
+    crosses, stays = (before < 0) != (depth < 0), depth >= 0
+    share = (before / np.where(crosses, before - depth, 1.0))[:, None]
+    previous = np.roll(points, 1, axis=0)
+    crossings = previous + share * (points - previous)
+    crossings[:, axis] = edge
+    # Each corner after the point where the way to it crosses the edge.
+    both = np.stack([crossings, points], axis=1)
+    kept: NDArray[np.float64] = both[np.stack([crosses, stays], axis=1)]
+    return kept

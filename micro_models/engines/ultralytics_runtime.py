@@ -95,7 +95,7 @@ def _read_safely(tasks: ModuleType) -> None:
             "this ultralytics would run the code that a checkpoint holds; update it: "
             'pip install --upgrade "labelpilot[ultralytics]"'
         )
-    tasks.SAFE_LOAD = True
+    vars(tasks)["SAFE_LOAD"] = True
 
 
 def opens_as_named(path: Path) -> bool:

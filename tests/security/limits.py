@@ -10,8 +10,8 @@ from types import FrameType
 from typing import NoReturn
 
 
-class TooMuch(BaseException):
-    """More of the processor than allowed; no handler of errors takes it for something else."""
+class TooMuch(Exception):
+    """More of the processor than allowed."""
 
 
 @contextmanager
