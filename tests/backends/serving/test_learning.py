@@ -23,7 +23,6 @@ from backends.serving.learning import (
     learning,
 )
 from backends.serving.services import parsed
-from backends.serving.status import PAGE
 from backends.settings import Settings
 from micro_models.regions import Box, Region
 
@@ -83,7 +82,7 @@ def told(store: MicroStore, settings: Settings, *jobs: JobState, **given):
 def page(store: MicroStore, settings: Settings, *jobs: JobState, **given):
     """The section as HTML, without line breaks."""
     shown = told(store, settings, *jobs, **given)
-    template = PAGE.environment.get_template("learning.html")
+    template = TEMPLATES.get_template("learning.html")
     html = template.render(learning=shown, width=drawing.WIDTH, height=drawing.HEIGHT)
     return " ".join(html.split())
 
