@@ -23,6 +23,7 @@ from backends.serving.learning import (
     learning,
 )
 from backends.serving.services import parsed
+from backends.serving.templating import TEMPLATES
 from backends.settings import Settings
 from micro_models.regions import Box, Region
 
