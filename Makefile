@@ -46,14 +46,19 @@ e2e: install ## Tests with a real Label Studio and a real Chromium
 	@$(BIN)/pytest -m e2e
 
 .PHONY: lint
-lint: install-server ## Format, lint, types, import rules
+lint: install-server ## Format, lint, types, import rules, what bandit finds
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive backends micro_models
+
+.PHONY: audit
+audit: install-server ## Known vulnerabilities of the packages; skipped where their database is out of reach
+	@$(BIN)/python -m tests.security.audit requirements.lock label-studio.lock
 
 .PHONY: check
-check: lint test ## lint and test: what has to pass before a commit
+check: lint audit test ## lint, audit and test: what has to pass before a commit
 
 .PHONY: docs
 docs: install-server ## The documentation as a site, in build/docs

@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-import pickle
+import pickle  # nosec B403
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
