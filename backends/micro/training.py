@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -46,6 +47,13 @@ _TOO_LONG, _GRACE_S = 3.0, 60.0
 # Of what it printed, for the log.
 _LAST_LINES = 40
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+# Ours, and those by which people reach clouds and databases.
+_SECRET = re.compile(
+    r"^(LABELPILOT|LABEL_STUDIO|AWS|AZURE|GOOGLE|GCP|GCS|FSSPEC|PG)_?|KEY|TOKEN|SECRET|PASS|CREDENTIAL"
+    r"|AUTH|_UR[LI]$|_DSN$",
+    re.IGNORECASE,
+)
 
 Told = Callable[[Progress], None]
 OnBetter = Callable[[Trained], None]
@@ -274,11 +282,7 @@ class Process:
 
 def _environment() -> dict[str, str]:
     """What it needs of ours: no secrets, the same modules, and threads that wait quietly."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("LABELPILOT_", "LABEL_STUDIO_"))
-    }
+    kept = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
     here = str(Path(backends.__file__).parents[1])
     paths = [here, *filter(None, [kept.get("PYTHONPATH")])]
     kept.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -11,6 +11,7 @@ from backends.label_studio.requests import PredictRequest, SetupRequest, decode_
 from backends.label_studio.results import encode_prediction
 from backends.serving.opened import opened
 from backends.serving.services import Services, parsed
+from backends.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,8 @@ def set_up(services: Services, backend: Backend, decoded: SetupRequest) -> Json:
     services.projects.remember(
         decoded.project_key,
         host=decoded.hostname or "",
-        access_token=decoded.access_token,
+        # Kept only where it is needed: who has a token of their own uses that.
+        access_token=None if _has_own_token(services.settings) else decoded.access_token,
         label_config=decoded.label_config_text,
     )
     try:
@@ -41,6 +43,10 @@ def set_up(services: Services, backend: Backend, decoded: SetupRequest) -> Json:
         for finding in findings:
             log.warning("project %s: %s", project.id, finding)
     return {"model_version": backend.version(project)}
+
+
+def _has_own_token(settings: Settings) -> bool:
+    return bool(settings.label_studio_url and settings.label_studio_api_key)
 
 
 def answer(services: Services, backend: Backend, decoded: PredictRequest) -> list[Json]:

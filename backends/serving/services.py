@@ -147,7 +147,7 @@ def check_state(settings: Settings) -> None:
         ) from error
     try:
         ProjectBook(settings).all()
-    except (StateError, SQLAlchemyError, ImportError) as error:
+    except (StateError, SQLAlchemyError, ImportError, ValueError) as error:
         raise StateError(
             f"the database cannot be opened ({type(error.__cause__ or error).__name__})",
             advice="correct LABELPILOT_DATABASE_URL, or leave it out to use SQLite; a Postgres "
