@@ -15,6 +15,7 @@ from backends.commands.consensus import consensus
 from backends.commands.impact import impact
 from backends.commands.models import models_app, train
 from backends.commands.review import review
+from backends.commands.serve import serve
 from backends.errors import LabelpilotError
 from backends.terminal import (
     ProjectOption,
@@ -66,6 +67,7 @@ app.command()(autoaccept)
 app.command()(advise)
 app.command()(backup)
 app.command()(restore)
+app.command()(serve)
 
 
 @app.callback()
@@ -73,42 +75,6 @@ def _before_any_command() -> None:
     # torch's threads wait for each other in busy loops by default: two processes on one machine
     # then slow each other down many times. Read when torch is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-@app.command()
-def serve(
-    host: Annotated[
-        str,
-        typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in: set Basic auth."),
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 9090,
-) -> None:
-    """Run the server that Label Studio connects to.
-
-    Connect `http://HOST:PORT` to a project. Open the same address in a browser for the status
-    page: which model is loaded, last requests, last problems and their cures.
-    """
-    import uvicorn
-
-    from backends import logs
-    from backends.serving.app import create_app
-    from backends.serving.auth import check_exposure
-    from backends.serving.patience import PatientProtocol
-    from backends.serving.services import check_state
-
-    settings = load_settings()
-    logs.configure(settings)
-    with mistakes_explained():
-        check_exposure(settings, host=host)
-        check_state(settings)
-        uvicorn.run(
-            create_app(settings),
-            host=host,
-            port=port,
-            http=PatientProtocol,
-            log_config=None,
-            access_log=False,
-        )
 
 
 @app.command()

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
-import pytest
+import io
 
+import pytest
+from rich.console import Console
+
+from backends import terminal
 from backends.terminal import progress
 
 
@@ -21,3 +25,15 @@ def test_on_a_pipe_each_stage_has_one_line(capsys: pytest.CaptureFixture[str]) -
         "part 2 of 2: training",
     ]
     assert printed.out == ""  # that is for what was found
+
+
+@pytest.mark.parametrize(("after_s", "shown"), [(0.0, True), (3600.0, False)])
+def test_progress_of_what_is_quick_is_not_shown(
+    after_s: float, shown: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(terminal, "errors", Console(file=out, force_terminal=True, width=80))
+    with terminal.progress(after_s=after_s) as tell:
+        tell("models", 0.5)
+    assert ("models" in out.getvalue()) == shown
+    assert bool(out.getvalue()) == shown

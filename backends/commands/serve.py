@@ -1,0 +1,61 @@
+"""`labelpilot serve`: the server that Label Studio connects to."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from backends.terminal import load_settings, mistakes_explained
+
+
+def serve(
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in: set Basic auth."),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65535)] = 9090,
+) -> None:
+    """Run the server that Label Studio connects to.
+
+    Connect `http://HOST:PORT` to a project. Open the same address in a browser for the status
+    page: which model is loaded, last requests, last problems and their cures.
+    """
+    with _uncollected():
+        import uvicorn
+
+        from backends import logs
+        from backends.serving.app import create_app
+        from backends.serving.auth import check_exposure
+        from backends.serving.patience import PatientProtocol
+        from backends.serving.services import check_state
+
+        settings = load_settings()
+        logs.configure(settings)
+        with mistakes_explained():
+            check_exposure(settings, host=host)
+            check_state(settings)
+        server = create_app(settings)
+    with mistakes_explained():
+        uvicorn.run(
+            server,
+            host=host,
+            port=port,
+            http=PatientProtocol,
+            log_config=None,
+            access_log=False,
+        )
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """What a start makes stays: looking all the time for what could go takes a tenth of it."""
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
