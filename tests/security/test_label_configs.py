@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.errors import BadLabelConfig
+from backends.interface import LabelConfig
 from backends.label_studio.config import check_label_config, describe_mapping
 from backends.label_studio.label_xml import parse_label_config
 from tests.security.limits import bounded
@@ -103,6 +104,23 @@ def test_the_server_answers_and_lives(client: TestClient, name: str) -> None:
     asked = {"project": "7.1", "label_config": config, "tasks": [{"id": 1, "data": {"image": "x"}}]}
     assert client.post("/predict", json=asked).status_code in (200, 400, 422, 424)
     assert client.get("/").status_code == 200
+
+
+def test_a_broken_config_is_read_once_however_often_it_is_asked_for(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+
+    def count(text: str) -> LabelConfig:
+        read.append(text)
+        return parse_label_config(text)
+
+    monkeypatch.setattr("backends.serving.services.parse_label_config", count)
+    config = view("<Broken")
+    for _ in range(3):
+        client.post("/setup", json={"project": "7.1", "schema": config})
+        assert "is not XML" in client.get("/").text
+    assert read.count(config) == 1
 
 
 TAGS = [
