@@ -168,6 +168,7 @@ class MicroBackend:
         if self._rival is not None and self._leaves_tasks(project):
             with suppress(LabelpilotError):  # then it leaves them alone
                 self._rival.wait(project)
+        self._read(project.key)  # who asks for it may have made it a moment ago, elsewhere
         version = self.version(project)
         if not is_stored(version):
             raise ModelMissing(

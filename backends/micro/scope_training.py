@@ -140,7 +140,7 @@ class ScopeTraining:
         Its row lacks the hash over the labels: what is cut off before that is told is done again.
         """
         row, registry = self._row(trained, pictures, verdict), self._tools.registry
-        registry.add(trained, row)
+        row = registry.add(trained, row)
         if not verdict.promote:
             return row
         before = self._before.id if self._before else None

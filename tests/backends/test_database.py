@@ -32,28 +32,17 @@ from backends.label_studio.audits import AuditBook
 from backends.micro.store import MicroStore
 from backends.migrations.versions import r0001_first_release as first_release
 from backends.settings import Settings
-from tests import postgres
 
 TOGETHER = 6
 DUMP = Path(__file__).parents[1] / "release_0_1_0.sql"
 KEY = "99.1795326914"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.PostgresServer]:
-    if postgres.programs() is None:
-        pytest.skip("needs Postgres")
-    started = postgres.PostgresServer()
-    started.start()
-    yield started
-    started.stop()
-
-
 @pytest.fixture(params=["sqlite", "postgres"])
 def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Settings]:
     url = None
     if request.param == "postgres":
-        url = request.getfixturevalue("server").add_database()
+        url = request.getfixturevalue("postgres").add_database()
     made = Settings(_env_file=None, data_dir=tmp_path, database_url=url)
     yield made
     while (engine := database._engines.get(sa.make_url(database_url(made)))) is not None:

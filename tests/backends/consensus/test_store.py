@@ -16,7 +16,6 @@ from backends.consensus.page import LABELS_SHOWN, page, person_row
 from backends.consensus.store import ConsensusStore
 from backends.errors import StateError
 from backends.settings import Settings
-from tests.postgres import PostgresServer, programs
 
 KEY = "7.1700000000"
 BAD = Rated(2, "<b>Bo</b>", 3, 9, 0.25, 0.1, 0.5, {"Kätzchen": 0.5}, {"Kätzchen": 0.25})
@@ -35,16 +34,6 @@ REPORT = Report(
     lift=2.0,
     problems={9: "too many masks"},
 )
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    if programs() is None:
-        pytest.skip("skipped: no Postgres; install Debian's postgresql")
-    server = PostgresServer()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -15,22 +15,9 @@ from backends.label_studio.label_xml import parse_label_config
 from backends.settings import Settings
 from tests.backends.jobs.box_labeller import CONFIG, BoxLabeller, jobs_of
 from tests.backends.jobs.studios import RealStudio, SmallStudio, Studio
-from tests.postgres import PostgresServer, programs
 
 MakeSettings = Callable[..., Settings]
 MakeJobs = Callable[..., Jobs]
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    if programs() is None:
-        pytest.skip("skipped: no Postgres; install Debian's postgresql")
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

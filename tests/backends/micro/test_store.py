@@ -23,22 +23,9 @@ from backends.micro.store import MicroStore
 from backends.serving.project_page import ToolStores
 from backends.settings import Settings
 from micro_models.regions import Box, Mask, Region
-from tests.postgres import PostgresServer, programs
 
 KEY = "7.1700000000"
 Make = Callable[[], MicroStore]
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[PostgresServer]:
-    if programs() is None:
-        pytest.skip("skipped: no Postgres; install Debian's postgresql")
-    server = PostgresServer()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

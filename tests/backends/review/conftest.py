@@ -10,17 +10,6 @@ from pydantic import SecretStr
 
 from backends.review.store import ReviewStore
 from backends.settings import Settings
-from tests.postgres import PostgresServer, programs
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    if programs() is None:
-        pytest.skip("skipped: no Postgres; install Debian's postgresql")
-    server = PostgresServer()
-    server.start()
-    yield server
-    server.stop()
 
 
 @pytest.fixture
