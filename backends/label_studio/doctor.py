@@ -212,7 +212,9 @@ def _config(project: Any, key: str, prelabels: Prelabels, learned: Learned) -> I
     elif fills:
         lines = prelabels.describe(Project(key, config), wait_s=_MODEL_LOADS_S)
         findings = prelabels.check(config)
-        cure = " ".join(findings) and f"{' '.join(findings)} docs/reference/yolo.md has the attributes"
+        cure = (
+            " ".join(findings) and f"{' '.join(findings)} docs/reference/yolo.md has the attributes"
+        )
         yield Check("pre-labelling", "warn" if findings else "ok", "; ".join(lines), cure)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from backends.artifacts import Artifacts
 from backends.errors import LabelpilotError
 from backends.logs import where
 from backends.sam.engine import EngineSlot
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 READY = "ready"
 LIMIT_S = 2.0
 _KEEP_S = 1.0  # of probes that pile up one looks
+_STORE_EVERY_S = 30.0
 _WRITTEN = bytes(4096)
 
 # None where all is well, else what is not, for everybody to read: probes bring no password.
@@ -85,6 +88,22 @@ def database_check(engine: sa.Engine) -> Check:
     def check() -> str | None:
         with engine.connect() as connection:
             connection.execute(query).all()
+        return None
+
+    return check
+
+
+def artifacts_check(artifacts: Artifacts) -> Check:
+    """The store that machines share can be written to; while it can, it is asked seldom: each time
+    costs two requests, which others charge for.
+    """
+    fine_at = float("-inf")
+
+    def check() -> str | None:
+        nonlocal fine_at
+        if time.monotonic() - fine_at > _STORE_EVERY_S:
+            artifacts.check()
+            fine_at = time.monotonic()
         return None
 
     return check

@@ -33,7 +33,13 @@ from backends.serving.journal import Journal, Told
 from backends.serving.metrics import DatabaseErrors, Local, Metrics
 from backends.serving.pictures import Pictures
 from backends.serving.project_page import ToolStores
-from backends.serving.readiness import Readiness, database_check, folder_check, model_check
+from backends.serving.readiness import (
+    Readiness,
+    artifacts_check,
+    database_check,
+    folder_check,
+    model_check,
+)
 from backends.serving.reviewing import Reviewing
 from backends.serving.work import Lane
 from backends.settings import Settings
@@ -218,13 +224,14 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
 
 
 def _readiness(settings: Settings, engine: EngineSlot, database: sa.Engine) -> Readiness:
-    return Readiness(
-        {
-            "models": model_check(engine),
-            "database": database_check(database),
-            "store": folder_check(settings.data_path),
-        }
-    )
+    checks = {
+        "models": model_check(engine),
+        "database": database_check(database),
+        "store": folder_check(settings.data_path),
+    }
+    if (artifacts := open_artifacts(settings)) is not None:
+        checks["shared store"] = artifacts_check(artifacts)
+    return Readiness(checks)
 
 
 def _sam(

@@ -24,6 +24,7 @@ from backends.micro.learning import Learner
 from backends.micro.nouns import ModelVersion, Step
 from backends.micro.out_of_fold import kept_folder
 from backends.micro.registry import Registry
+from backends.micro.shared_models import SharedModels
 from backends.micro.store import MicroStore
 from backends.micro.sync import Synced
 from backends.settings import Settings
@@ -584,3 +585,14 @@ def test_whoever_wants_it_to_stop_is_heard(world: World) -> None:
         world.learn(go_on=go_on)
     assert world.store.waiting()
     assert world.trainer.requests == []
+
+
+def test_a_model_that_is_promoted_stays_in_the_store(world: World, tmp_path: Path) -> None:
+    shared = Settings(_env_file=None, store_url=str(tmp_path / "shared"))
+    world.registry._shared = SharedModels(shared)
+    world.label(1, 2, 3, 4, 5)
+    world.learn()
+    (version,) = world.store.versions(KEY)
+    assert version.is_current
+    assert version.archive is not None
+    assert list((tmp_path / "shared").rglob(f"{version.id}-{version.archive}.tar"))

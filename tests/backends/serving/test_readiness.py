@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from backends.errors import ModelMissing, StateError
+from backends.artifacts import open_artifacts
+from backends.errors import ModelMissing, StateError, Unavailable
 from backends.serving.bounded import Bounded
-from backends.serving.readiness import Readiness, folder_check
+from backends.serving.readiness import Readiness, artifacts_check, folder_check
+from backends.settings import Settings
 from tests.backends.serving.conftest import Serve, SquareEngine
 
 FINE = {"models": "ready", "database": "ready", "store": "ready"}
@@ -80,6 +83,32 @@ def test_a_full_or_lost_folder_is_told(tmp_path: Path) -> None:
     assert folder_check(tmp_path)() is None
     told = folder_check(tmp_path / "gone")()
     assert told == "failed: the data folder cannot be written to (No such file or directory)"
+
+
+def test_the_shared_store_is_asked_seldom_while_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_artifacts(Settings(_env_file=None, store_url=str(tmp_path)))
+    assert store is not None
+    asked: list[bool] = []
+    real = store.check
+
+    def check(*, fails: bool = False) -> None:
+        asked.append(fails)
+        if fails:
+            raise Unavailable("the store cannot be written to (TimeoutError)")
+        real()
+
+    monkeypatch.setattr(store, "check", check)
+    readiness = Readiness({"shared store": artifacts_check(store)}, keep_s=0)
+    assert [readiness.look() for _ in range(3)] == 3 * [{"shared store": "ready"}]
+    assert asked == [False]
+    monkeypatch.setattr("backends.serving.readiness._STORE_EVERY_S", -1.0)
+    monkeypatch.setattr(store, "check", partial(check, fails=True))
+    told = "failed: the store cannot be written to (TimeoutError)"
+    assert readiness.look() == {"shared store": told}
+    monkeypatch.setattr(store, "check", check)
+    assert readiness.look() == {"shared store": "ready"}
 
 
 def test_what_hangs_is_asked_once_and_holds_up_nobody() -> None:
