@@ -27,7 +27,8 @@ _NONE: Mapping[str, str] = MappingProxyType({})
 _ids: ContextVar[Mapping[str, str]] = ContextVar("ids", default=_NONE)
 # What a terminal, or whoever reads line by line, takes for something else than text. Names, labels
 # and messages of other servers are written by strangers.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Also what turns the direction of text around: a label must not look like another line.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 # Their INFO lines hold full URLs, and URLs of media hold signatures; uvicorn's say nothing new.
 _QUIET = ("httpx", "httpcore", "uvicorn", "uvicorn.error", "alembic", "botocore", "s3fs", "fsspec")
 

@@ -6,7 +6,10 @@ MODEL is a YOLO checkpoint or an export that ultralytics loads. Uploads photos t
 and makes projects of tasks that show them, each task at an address of its own, so that each is
 fetched. The plain loop does what a script of 20 lines does: for each task in turn download, decode,
 predict with ultralytics, create the prediction through the SDK; its model is loaded beforehand.
-`labelpilot prelabel` is timed from the start of the process to its end, model and all.
+`labelpilot prelabel` is timed from the start of the process to its end, model and all. With
+`LABELPILOT_DATABASE_URL` the workers share that database, as those of several machines do.
+
+    ... MODEL --tasks 20000 --workers 1 2 3 --size 160 120 --plain 200
 """
 
 from __future__ import annotations
@@ -44,6 +47,7 @@ CONFIG = (
     + "</RectangleLabels></View>"
 )
 MIN_SCORE = 0.5
+_PAGE = 1_000
 console = Console()
 
 
@@ -96,8 +100,13 @@ class Studio:
 
     def predictions(self, project: int) -> list[int]:
         """How many predictions each task has."""
-        tasks = self.http.get("/api/tasks/", params={"project": project, "page_size": 100_000})
-        return [task["total_predictions"] for task in tasks.json()["tasks"]]
+        found: list[int] = []
+        while True:
+            page = {"project": project, "page_size": _PAGE, "page": len(found) // _PAGE + 1}
+            answer = self.http.get("/api/tasks/", params=page).raise_for_status().json()
+            found += [task["total_predictions"] for task in answer["tasks"]]
+            if len(found) >= answer["total"]:
+                return found
 
     def close(self) -> None:
         """Delete what was made."""
@@ -226,8 +235,12 @@ def _watch(process: psutil.Popen) -> float:
     return peak
 
 
-def make_photos(source: Path | None, folder: Path, count: int) -> list[Path]:
-    """Different photos of about 100 KB: parts of real ones, turned a little in their colours."""
+def make_photos(
+    source: Path | None, folder: Path, count: int, size_px: tuple[int, int]
+) -> list[Path]:
+    """Different photos: parts of real ones, turned a little in their colours; 1060 x 600 px are
+    about 100 KB.
+    """
     files = sorted(source.glob("*.jpg")) if source else find_photos()
     photos = [cv2.imread(str(file)) for file in files]
     rng = np.random.default_rng(0)
@@ -237,7 +250,7 @@ def make_photos(source: Path | None, folder: Path, count: int) -> list[Path]:
         x, y = rng.integers(0, 200), rng.integers(0, 100)
         part = cv2.convertScaleAbs(photo[y : y + 600, x : x + 1060], alpha=rng.uniform(0.9, 1.1))
         made.append(folder / f"{number}.jpg")
-        cv2.imwrite(str(made[-1]), part)
+        cv2.imwrite(str(made[-1]), cv2.resize(part, size_px, interpolation=cv2.INTER_AREA))
     return made
 
 
@@ -248,6 +261,8 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="a folder of JPEGs; default: sample photos")
     parser.add_argument("--tasks", type=int, default=300)
     parser.add_argument("--plain", type=int, default=100, help="tasks of the plain loop")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="one run for each")
+    parser.add_argument("--size", type=int, nargs=2, default=[1060, 600], help="of photos, px")
     parser.add_argument("--memory", type=int, nargs="*", default=[], help="also with this many")
     parser.add_argument("--json", type=Path, help="write the figures there too")
     options = parser.parse_args()
@@ -263,12 +278,13 @@ def main() -> None:
         }
         studio = Studio(folder / "state")
         try:
-            photos = studio.upload(make_photos(options.photos, folder, 100))
+            files = make_photos(options.photos, folder, 100, tuple(options.size))
+            photos = studio.upload(files)
             runs = [plain_loop(studio, studio.add(photos, options.plain), options.model)]
-            for workers in (1, 2):
+            for workers in options.workers:
                 project = studio.add(photos, options.tasks)
                 runs.append(prelabel(studio, project, workers=workers, **settings))
-            end = killed(studio, studio.add(photos, options.tasks), **settings)
+            end = killed(studio, studio.add(photos, min(options.tasks, 300)), **settings)
             for count in options.memory:
                 project = studio.add(photos, count)
                 runs.append(prelabel(studio, project, workers=1, **settings))
