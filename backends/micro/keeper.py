@@ -24,7 +24,8 @@ _IDLE_LOOK_EVERY_S = 2.0  # what other processes noted is seen only so
 class Keeper:
     """A thread that asks for trainings; any number of processes may have one.
 
-    `announce` is called with the key of a project whose predictions are of an older version.
+    `announce` is called with the key of a project whose predictions are of an older version, by one
+    of the processes.
     """
 
     def __init__(
@@ -94,16 +95,21 @@ class Keeper:
         not_before, wait_s = self._again.get(key, (0.0, _AGAIN_S))
         if time.monotonic() < not_before:
             return
-        self._again[key] = time.monotonic() + wait_s, min(2 * wait_s, _SELDOM_S)
+        if not self._store.claim_announcing(key, for_s=_AGAIN_S):
+            return
         try:
-            self._announce(key)
+            if key in self._store.unannounced():  # another process may just have done it
+                self._again[key] = time.monotonic() + wait_s, min(2 * wait_s, _SELDOM_S)
+                self._announce(key)
         except LabelStudioGone as error:
             log.warning("project %s is forgotten: %s", key, error)
             self._store.forget(key)
             forget_found(self._settings, key)
+            return
         except Exception as error:  # whatever it is: others must not wait for it
             log.debug("refreshing predictions of project %s", key, exc_info=True)
             log.warning("predictions of project %s are not refreshed yet: %s", key, _said(error))
+        self._store.release_announcing(key)
 
     def _is_due(self, standing: Standing, now: float) -> bool:
         """Nobody has submitted for a moment, or as many were submitted as were labelled before.

@@ -130,6 +130,23 @@ class MicroStore(VersionStore):
         """Predictions are refreshed to this version, which stands for `models`, ids by scope."""
         self._note(key, announced=version, announced_of=json.dumps(sorted(models.items())))
 
+    def claim_announcing(self, key: str, *, for_s: float) -> bool:
+        """Whether this process is to refresh predictions; for so long no other one is."""
+        with self._changing() as connection:
+            known = insert(connection, STANDINGS).values(project_key=key)
+            connection.execute(known.on_conflict_do_nothing())
+            now = clock(connection)
+            claimed = connection.execute(
+                sa.update(STANDINGS)
+                .where(STANDINGS.c.project_key == key, STANDINGS.c.announcing_until <= now)
+                .values(announcing_until=now + for_s)
+            )
+            return claimed.rowcount > 0
+
+    def release_announcing(self, key: str) -> None:
+        """It has done so, or could not; another one may."""
+        self._note(key, announcing_until=0.0)
+
     def unannounced(self) -> list[str]:
         """Projects whose current models are not those of the last `note_announced`."""
         with self._reading() as connection:

@@ -39,6 +39,8 @@ STANDINGS = sa.Table(
     sa.Column("step", sa.Text),
     # What had changed when the last training began.
     sa.Column("begun", sa.Integer, nullable=False, default=0, server_default="0"),
+    # Until then one process refreshes predictions, and others leave it to that one.
+    sa.Column("announcing_until", sa.Float, nullable=False, default=0.0, server_default="0"),
 )
 LABELLED = sa.Table(
     "micro_labelled",

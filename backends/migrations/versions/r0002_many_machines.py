@@ -10,11 +10,15 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Clicks, which were in memory before; where the store has a model."""
+    """Clicks, which were in memory before; where the store has a model; who refreshes."""
     op.add_column("micro_versions", sa.Column("archive", sa.String(64)))
     op.add_column(
         "micro_versions",
         sa.Column("archive_bytes", sa.BigInteger, nullable=False, server_default="0"),
+    )
+    op.add_column(
+        "micro_standings",
+        sa.Column("announcing_until", sa.Float, nullable=False, server_default="0"),
     )
     op.create_table(
         "sam_prompts",

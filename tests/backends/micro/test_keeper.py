@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,6 +115,44 @@ def test_a_project_that_is_being_trained_is_asked_for_when_that_is_over(tmp_path
     kept.store.note_seen(kept.store.standing(A), labels=6)
     assert not kept.keeper.look()
     assert kept.background.trained == [A]
+
+
+def test_of_many_keepers_one_announces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keepers = [make(tmp_path) for _ in range(4)]
+    store = keepers[0].store
+    store.add_version(ModelVersion("0123456789ab", A, "project", 1.0, 5, "data", "the first"))
+    store.promote(A, "project", "0123456789ab")
+    announced: list[str] = []
+
+    def announce(key: str) -> None:
+        announced.append(key)
+        store.note_announced(key, "micro-1", models={"project": "0123456789ab"})
+
+    for one in keepers:
+        monkeypatch.setattr(one.keeper, "_announce", announce)
+    begin = threading.Barrier(4)
+
+    def look(one: Kept) -> None:
+        begin.wait()
+        one.keeper.look()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(look, keepers))
+    assert announced == [A]
+
+
+def test_who_ends_while_it_announces_keeps_others_from_it_for_a_while_only(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept.store.add_version(ModelVersion("0123456789ab", A, "project", 1.0, 5, "data", "first"))
+    kept.store.promote(A, "project", "0123456789ab")
+    now = kept.store.now()
+    assert kept.store.claim_announcing(A, for_s=30)  # by one who is killed then
+    kept.keeper.look()
+    assert kept.announced == []
+    monkeypatch.setattr("backends.micro.store.clock", lambda _: now + 31)
+    kept.keeper.look()
+    assert kept.announced == [A]
 
 
 def test_models_that_predictions_are_not_of_are_announced(kept: Kept) -> None:
