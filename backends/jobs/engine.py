@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from dbos import DBOS
@@ -23,6 +25,8 @@ _WORKFLOW = "labelpilot-turn"
 # turn's arguments mean needs a new one.
 _VERSION = "turns-1"
 _CLOSE_S = 60.0
+_KEEP_S = 3600.0
+_FORGET_AT_ONCE = 500
 # Beside those of our own tables; a Postgres gives all processes together a hundred by default.
 _CONNECTIONS = 5
 
@@ -121,6 +125,24 @@ class Engine:
             gone |= {one.workflow_id for one in held}
         parts = [workflow_id.rpartition("-") for workflow_id in gone]
         return [(turn_id, int(attempt)) for turn_id, _, attempt in parts]
+
+    def forget_ended(self, *, before_s: float = _KEEP_S) -> int:
+        """Delete what DBOS keeps of turns that ended so long ago; how many.
+
+        Nobody asks for it any more, and it would grow for ever. Some at a time.
+        """
+        ended_before = datetime.fromtimestamp(time.time() - before_s, UTC).isoformat()
+        ended = DBOS.list_workflows(
+            name=_WORKFLOW,
+            status=["SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
+            completed_before=ended_before,
+            limit=_FORGET_AT_ONCE,
+            load_input=False,
+            load_output=False,
+        )
+        if ended:
+            DBOS.delete_workflows([one.workflow_id for one in ended])
+        return len(ended)
 
     def close(self) -> None:
         """Wait until turns in hand have ended, which is up to whoever does them, and stop."""

@@ -64,6 +64,7 @@ class Worker:
         self._store.forget(silent)
         for name in self._slot.orphans():
             self._store.turns.take_back(self._engine.dropped([], [name]))
+        self._engine.forget_ended()
 
 
 class Heart:

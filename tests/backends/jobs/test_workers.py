@@ -6,6 +6,7 @@ import errno
 import fcntl
 import itertools
 import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,37 @@ def test_a_process_has_one_engine_at_a_time(
     finally:
         engine.close()
     Engine(settings, "three", lambda turn_id, attempt: None, takes=takes).close()
+
+
+def test_what_ended_long_ago_is_forgotten_and_what_goes_on_is_not(
+    make_settings: MakeSettings, small: SmallStudio, database_url: str | None
+) -> None:
+    settings = make_settings(small, database_url)
+    JobStore(settings).close()
+    (takes, _, _) = queues(settings, trains=True)
+    held, go_on, done = threading.Event(), threading.Event(), threading.Semaphore(0)
+
+    def run(turn_id: str, attempt: int) -> None:
+        if turn_id == "long":
+            held.set()
+            go_on.wait(30)
+        done.release()
+
+    engine = Engine(settings, "one", run, takes=[takes])
+    try:
+        engine.send(takes, [("short", n) for n in range(5)])
+        for _ in range(5):
+            assert done.acquire(timeout=30)
+        engine.send(takes, [("long", 0)])
+        assert held.wait(30)
+        assert engine.forget_ended() == 0  # it is no hour ago
+        forgot: list[int] = []
+        until(lambda: forgot.append(engine.forget_ended(before_s=-60)) or sum(forgot) == 5)
+        assert engine.dropped([("long", 0)], []) == []
+        assert engine.dropped([("short", 0)], []) == [("short", 0)]
+    finally:
+        go_on.set()
+        engine.close()
 
 
 def test_a_database_that_is_away_is_told(make_settings: MakeSettings, small: SmallStudio) -> None:
