@@ -24,6 +24,7 @@ from backends.errors import (
     StateError,
 )
 from backends.interface import Labelled, Learner, Prelabeller, Project, Task
+from backends.jobs.batches import ImportTimes
 from backends.jobs.changes import Lost
 from backends.jobs.listing import Listing
 from backends.jobs.store import JobStore
@@ -84,6 +85,7 @@ class Turns:
         self._store, self._studios = store, studios
         self._prelabellers, self._learner = prelabellers, learner
         self._blindfold, self._stopping, self._sent = blindfold, stopping, sent
+        self._import_times = ImportTimes()
 
     def run(self, turn_id: str, attempt: int) -> None:
         """Do one turn, whatever it meets; returns when it needs this worker no more."""
@@ -188,6 +190,7 @@ class Turns:
             hidden=lambda ids: self._blindfold.hidden(project, [known[one] for one in ids]),
             doubtful=sent,
             stopping=self._stopping,
+            times=self._import_times,
         )
         progress = self._progress(turn)
         hidden = self._blindfold.hidden(project, tasks)

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from backends.errors import LabelpilotError, LabelStudioError, LabelStudioRefused
 from backends.interface import Task
+from backends.jobs.batches import VERY_SOON_S, Batch, ImportTimes
 from backends.jobs.store import JobStore
 from backends.jobs.tables import Sent, Turn, TurnKind
 from backends.label_studio.tasks import (
@@ -37,11 +37,6 @@ Json = dict[str, Any]
 # One request each: with two at a time a Label Studio stores half as many again a second, with four
 # no more, while whoever submits waits twice as long.
 _RENEWED_AT_ONCE = 2
-_GOOD_BATCH = 50  # importing has a high price per request: not fewer, if more come soon
-_SOON_S = 5.0
-_VERY_SOON_S = 1.0  # for those that somebody waits for
-_MOST_WAITING = 500
-_MOST_BYTES = 16_000_000  # masks are large, and Label Studio parses a request as a whole
 WAITS_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 LANDS_WITHIN_S = 30.0  # a send whose end nobody saw; a busy Label Studio takes seconds
 _LOOK_EVERY_S = 1.0
@@ -103,34 +98,6 @@ def landed(
             raise Stopped
 
 
-@dataclass
-class Batch:
-    """Results that are to be stored and counted together; `items` by task id."""
-
-    items: dict[int, Json] = field(default_factory=dict)
-    landed: list[int] = field(default_factory=list)
-    skipped: list[int] = field(default_factory=list)
-    withheld: dict[int, Json | None] = field(default_factory=dict)
-    failed: dict[int, str] = field(default_factory=dict)
-    nbytes: int = 0
-    soon_s: float = _SOON_S
-    since: float = field(default_factory=time.monotonic)
-
-    def __len__(self) -> int:
-        done = len(self.landed) + len(self.skipped) + len(self.failed)
-        return len(self.items) + len(self.withheld) + done
-
-    @property
-    def ripe(self) -> bool:
-        """Whether it is worth a request."""
-        return len(self) >= _GOOD_BATCH or time.monotonic() - self.since > self.soon_s
-
-    @property
-    def full(self) -> bool:
-        """Whether it must go before more is added."""
-        return len(self) >= _MOST_WAITING or self.nbytes >= _MOST_BYTES
-
-
 class Uploads:
     """Stores and counts a turn's results in a thread of its own, in batches.
 
@@ -152,16 +119,15 @@ class Uploads:
         hidden: Callable[[Collection[int]], Collection[int]],
         doubtful: Collection[int],
         stopping: threading.Event,
+        times: ImportTimes,
     ) -> None:
         self._turn, self._store, self._client = turn, store, client
         self._project_id = turn.job.project_id
         self._label_config, self._patiently = label_config, patiently
         self._still_valid, self._hidden, self._stopping = still_valid, hidden, stopping
-        self._doubtful = set(doubtful)
+        self._doubtful, self._times = set(doubtful), times
         self._pool = Threads(1, thread_name_prefix="upload")
-        # The first predictions of a job, and those that go before all others, are waited for.
-        self._soon_s = _VERY_SOON_S if turn.kind is TurnKind.FIRST else _SOON_S
-        self._batch = Batch(soon_s=self._soon_s if turn.job.finished else _VERY_SOON_S)
+        self._batch = self._new_batch(is_first=not turn.job.finished)
         self._flight: Future[None] | None = None
 
     def add(self, task_id: int, item: Json) -> None:
@@ -209,8 +175,13 @@ class Uploads:
             self._start()
 
     def _start(self) -> None:
-        batch, self._batch = self._batch, Batch(soon_s=self._soon_s)
+        batch, self._batch = self._batch, self._new_batch()
         self._flight = self._pool.submit(self._store_batch, batch)
+
+    def _new_batch(self, *, is_first: bool = False) -> Batch:
+        if is_first or self._turn.kind is TurnKind.FIRST:  # somebody waits for these
+            return Batch(soon_s=VERY_SOON_S)
+        return Batch(grows_s=self._times.batch_grows_s(self._turn.job.project_key))
 
     def _land(self) -> None:
         flight, self._flight = self._flight, None
@@ -321,7 +292,10 @@ class Uploads:
         if not ids:
             return 0
         items = [batch.items[task_id] for task_id in ids]
-        return import_predictions(self._client(), self._project_id, items)
+        began = time.monotonic()
+        created = import_predictions(self._client(), self._project_id, items)
+        self._times.note(self._turn.job.project_key, time.monotonic() - began)
+        return created
 
     def _without(self, ids: Sequence[int]) -> list[Task]:
         return tasks_without(self._client(), self._project_id, self._turn.job.version, ids)

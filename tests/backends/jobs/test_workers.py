@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -299,7 +300,7 @@ def test_nobody_is_called_dead_because_the_database_was_away(
 ) -> None:
     now = 1000.0
     monkeypatch.setattr("backends.jobs.store.clock", lambda _: now)
-    monkeypatch.setattr(worker.time, "monotonic", lambda: now)
+    monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now))
     store = JobStore(make_settings(small, None))
     one, other = Heart(store, "one"), Heart(store, "other")
     for _ in range(20):  # both live
