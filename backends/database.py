@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
-from backends.errors import Unavailable
+from backends.errors import Damaged, Unavailable
 from backends.settings import Settings
 
 # All tables are in it. Whoever changes one writes a step in `backends/migrations/versions`.
@@ -34,6 +35,7 @@ _POSTGRES_LIMITS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "15000",
 }
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 _opening = threading.Lock()
@@ -78,11 +80,28 @@ class Store:
         try:
             yield
         except sa.exc.SQLAlchemyError as error:
-            raise Unavailable(
-                f"the database of {self._of} failed ({type(error).__name__})",
-                advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder "
-                "written to",
-            ) from error
+            raise explained(error, of=f"the database of {self._of}") from error
+
+
+def explained(error: sa.exc.SQLAlchemyError, *, of: str = "the database") -> Unavailable:
+    """What a person can do about it; `of` begins the sentence."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0) & 0xFF  # of any kind
+    if code in _DAMAGED:
+        return Damaged(
+            f"{of} is damaged: state.db in the data folder",
+            advice="stop labelpilot, move state.db, state.db-wal and state.db-shm away, and bring "
+            "a backup back with `labelpilot restore`; without one start anew: labels are in Label "
+            "Studio",
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return Unavailable(
+            f"{of} cannot be written: the disk is full",
+            advice="free some space under LABELPILOT_DATA_DIR",
+        )
+    return Unavailable(
+        f"{of} failed ({type(error).__name__})",
+        advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder written to",
+    )
 
 
 def clock(connection: sa.Connection) -> float:

@@ -92,4 +92,10 @@ class Unavailable(StateError):
     """The database or the store is away; what was asked for may be asked for again."""
 
     status = 503
-    retry_after_s = 5
+    retry_after_s: int | None = 5
+
+
+class Damaged(Unavailable):
+    """The database's file is damaged: only a person can mend that."""
+
+    retry_after_s = None

@@ -55,6 +55,12 @@ class PostgresServer:
             cwd=self._folder,
             timeout=120,
         )
+        self.resume()
+
+    def resume(self) -> None:
+        """Run on its data, after `start` or `halt`; returns when it answers."""
+        folder = programs()
+        assert folder is not None
         options = {
             "listen_addresses": "127.0.0.1",
             "port": str(self.port),
@@ -63,7 +69,7 @@ class PostgresServer:
         }
         settings = [part for item in options.items() for part in ("-c", "=".join(item))]
         self._process = subprocess.Popen(
-            [folder / "postgres", "-D", data, *settings],
+            [folder / "postgres", "-D", self._folder / "data", *settings],
             user=self._user,
             cwd=self._folder,
             stdout=subprocess.DEVNULL,
@@ -80,8 +86,8 @@ class PostgresServer:
         engine.dispose()
         return self._url(name)
 
-    def stop(self) -> None:
-        """End it and remove its data."""
+    def halt(self) -> None:
+        """End it in the middle of all transactions; its data stay."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)  # SIGTERM would wait for clients to leave
             try:
@@ -89,6 +95,10 @@ class PostgresServer:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+
+    def stop(self) -> None:
+        """End it and remove its data."""
+        self.halt()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _url(self, database: str) -> str:

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from backends import logs
-from backends.errors import BadRequest, StateError
+from backends.errors import BadRequest, StateError, Unavailable
 from backends.jobs.jobs import Jobs
 from backends.jobs.tables import JobKind, JobState, PrelabelOptions, State
 from backends.label_studio.tasks import TaskFilter, read_project, view_filter
@@ -100,12 +100,29 @@ def _watch_job(console: Console, jobs: Jobs, job_id: str) -> JobState:
         refreshes = [one for one in jobs.recent_jobs() if one.kind is JobKind.REFRESH and one.open]
         return [job, *(one for one in refreshes if (one.project_key, one.version) == same)]
 
+    states = _steady(shown, shown())
+
     def over(wait_s: float) -> bool:
         time.sleep(wait_s)
-        return not any(one.open for one in shown())
+        return not any(one.open for one in states())
 
-    watch(console, shown, over)
-    return jobs.job(job_id)
+    watch(console, states, over)
+    return states()[0]
+
+
+def _steady(
+    read: Callable[[], Sequence[JobState]], first: Sequence[JobState] = ()
+) -> Callable[[], Sequence[JobState]]:
+    """What is read, or was last: a database that is away for a moment ends no command."""
+    last = first
+
+    def states() -> Sequence[JobState]:
+        nonlocal last
+        with suppress(Unavailable):  # whoever does the work says so
+            last = read()
+        return last
+
+    return states
 
 
 def run_worker(
@@ -130,7 +147,7 @@ def run_worker(
         def states() -> list[JobState]:
             return [job for job in (*jobs.recent_jobs(), *jobs.recent_trainings()) if job.open]
 
-        watch(console, states, ended.wait)
+        watch(console, _steady(states), ended.wait)
         console.print("finishing the batch in hand", highlight=False)
 
 

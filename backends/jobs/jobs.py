@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from backends.errors import LabelpilotError, StateError, Unavailable
+from backends.database import explained
+from backends.errors import LabelpilotError
 from backends.interface import Learner, Prelabeller, Project
 from backends.jobs.listing import turn_size
 from backends.jobs.queues import queues
@@ -40,7 +41,7 @@ class Jobs:
     predictions are withheld; None: a share by lot, as the settings say.
 
     Workers are all processes with one database whose `Jobs` was started: they share the work.
-    Nothing is started before there is any.
+    Nothing is started before there is any. Errors of all methods: `Unavailable`.
     """
 
     learner: Learner | None = None
@@ -90,9 +91,9 @@ class Jobs:
         """Have tasks labelled and their predictions stored; those under way already are left so.
 
         What failed a moment ago is left too, or each view of its task would fetch it again.
-        Returns at once. Errors: `StateError`.
+        Returns at once.
         """
-        try:
+        with _told():
             failed = self._store.failed_lately(
                 project.key, version, task_ids, within_s=_FAILURES_COUNT_FOR_S
             )
@@ -103,51 +104,43 @@ class Jobs:
             job_id = self._store.unfinished(project.key, version, None)
             if job_id is None or not self._store.add(job_id, parts):
                 self._store.create(project, version, None, parts)
-        except SQLAlchemyError as error:
-            raise _no_database(error) from error
         self.start()
         self._wake.set()
 
     def pending(self, project: Project, version: str, task_ids: Collection[int]) -> Collection[int]:
-        """Those of `task_ids` that are being labelled or wait for it. Errors: `StateError`."""
-        try:
+        """Those of `task_ids` that are being labelled or wait for it."""
+        with _told():
             return self._store.pending(project.key, version, task_ids)
-        except SQLAlchemyError as error:
-            raise _no_database(error) from error
 
     def train(self, project_key: str) -> None:
         """Have a project's models trained, unless one training of it waits or goes on.
 
-        Returns at once. Errors: `StateError`.
+        Returns at once.
         """
-        try:
+        with _told():
             self._store.trainings.add(project_key)
-        except SQLAlchemyError as error:
-            raise _no_database(error) from error
         self.start()
         self._wake.set()
 
     def is_training(self, project_key: str) -> bool:
-        """Whether a training of the project waits or goes on. Errors: `StateError`."""
-        try:
+        """Whether a training of the project waits or goes on."""
+        with _told():
             return self._store.trainings.is_open(project_key)
-        except SQLAlchemyError as error:
-            raise _no_database(error) from error
 
     def training(self, project_key: str) -> JobState | None:
         """The last training that was asked for, open or ended."""
-        return self._store.trainings.newest(project_key)
+        with _told():
+            return self._store.trainings.newest(project_key)
 
     def cancel_training(self, project_key: str) -> bool:
-        """End a training, within a second or so; False if there is none. Errors: `StateError`."""
-        try:
+        """End a training, within a second or so; False if there is none."""
+        with _told():
             return self._store.trainings.cancel(project_key)
-        except SQLAlchemyError as error:
-            raise _no_database(error) from error
 
     def recent_trainings(self, limit: int = 20) -> list[JobState]:
         """Open trainings first, then the newest of about a day."""
-        return self._store.trainings.recent(limit)
+        with _told():
+            return self._store.trainings.recent(limit)
 
     def refresh(
         self, project: Project, version: str, *, first: Sequence[int] = (), others: bool = True
@@ -156,12 +149,10 @@ class Jobs:
 
         `first` in their order, whether they have annotations or not, then, if `others`, the rest
         of the project, of each thousand the least certain before others. What was to be refreshed
-        to another version no longer is. Returns at once. Errors: `StateError`.
+        to another version no longer is. Returns at once.
         """
-        try:
+        with _told():
             self._store.refreshes.ask(project, version, first=first, others=others)
-        except SQLAlchemyError as error:
-            raise _no_database(error) from error
         self.start()
         self._wake.set()
 
@@ -180,44 +171,45 @@ class Jobs:
         """
         prelabeller = prelabeller or next(iter(self._prelabellers.values()))
         version = prelabeller.wait(project)
-        try:
+        with _told():
             job_id = self._store.unfinished(project.key, version, options.text())
             if job_id is not None and restart:
                 self._store.end(job_id, State.CANCELLED, "asked for anew")
                 job_id = None
             if job_id is None:
                 job_id = self._store.create(project, version, options)
-        except SQLAlchemyError as error:
-            raise _no_database(error) from error
         self._wake.set()
         return job_id
 
     def cancel(self, job_id: str) -> None:
         """End a job; what is stored stays."""
-        self._store.end(job_id, State.CANCELLED, "cancelled")
+        with _told():
+            self._store.end(job_id, State.CANCELLED, "cancelled")
 
     def job(self, job_id: str) -> JobState:
         """Where a job stands. Errors: `StateError` if there is none."""
-        return self._store.job(job_id)
+        with _told():
+            return self._store.job(job_id)
 
     def recent_jobs(self, limit: int = 20) -> list[JobState]:
         """Open jobs first, then the newest; trainings are `recent_trainings`."""
-        return self._store.recent(limit)
+        with _told():
+            return self._store.recent(limit)
 
     def failures(self, job_id: str) -> list[tuple[int, str]]:
         """(task id, reason) of tasks that failed; of very many, the first thousand."""
-        return self._store.failures(job_id)
+        with _told():
+            return self._store.failures(job_id)
 
     def failure_reasons(self, job_id: str) -> list[tuple[str, int]]:
         """(reason, how often) of those failures, the commonest first."""
-        return self._store.failure_reasons(job_id)
+        with _told():
+            return self._store.failure_reasons(job_id)
 
     def unshown(self, project_key: str) -> Mapping[int, Unshown]:
-        """What models said of blind tasks before they were labelled. Errors: `StateError`."""
-        try:
+        """What models said of blind tasks before they were labelled."""
+        with _told():
             return self._store.unshown.of(project_key)
-        except SQLAlchemyError as error:
-            raise _no_database(error) from error
 
     def _keep(self) -> None:
         """Start a worker when there is work, and keep it going."""
@@ -249,8 +241,10 @@ class Jobs:
                 worker.close()
 
 
-def _no_database(error: SQLAlchemyError) -> StateError:
-    return Unavailable(
-        f"the database of background work failed ({type(error).__name__})",
-        advice="see whether LABELPILOT_DATABASE_URL can be reached, or the data folder written to",
-    )
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors: `Unavailable`."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise explained(error, of="the database of background work") from error

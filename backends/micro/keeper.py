@@ -34,7 +34,10 @@ class Keeper:
         store: MicroStore,
         background: Background,
         announce: Callable[[str], None],
+        *,
+        settle: Callable[[], None] = lambda: None,
     ) -> None:
+        self._settle = settle
         self._settings, self._store = settings, store
         self._background, self._announce = background, announce
         self._again: dict[str, tuple[float, float]] = {}  # not before, and how long after that
@@ -77,6 +80,7 @@ class Keeper:
 
     def look(self) -> bool:
         """Ask for what is due; whether something waits to become so."""
+        self._settle()
         waiting = self._store.waiting()
         now = self._store.now() if waiting else 0.0
         for standing in waiting:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
-from backends.errors import LabelpilotError, ModelMissing
+from backends.errors import LabelpilotError, ModelMissing, Unavailable
 from backends.interface import (
     AnnotationEvent,
     Background,
@@ -42,6 +42,7 @@ from backends.micro.keeper import Keeper
 from backends.micro.labeller import Labeller, Work
 from backends.micro.learning import Learner
 from backends.micro.nouns import ModelVersion, Scope, ScopeKind
+from backends.micro.owed import Owed
 from backends.micro.registry import Registry
 from backends.micro.rivalry import trusted
 from backends.micro.scopes import check, fills, knows_any, scope_of
@@ -59,6 +60,8 @@ _SUBMISSIONS = frozenset(
 )
 # Current models are read this often at most: /setup and each answer ask for them.
 _READ_EVERY_S = 0.5
+# A webhook that got lost on its way is made up for when somebody next opens the project.
+_MEET_AGAIN_S = 3_600.0
 _SHARING_S = 10.0  # the end waits so long for models that are on their way to the store
 _KNOWN_PROJECTS, _KNOWN_VERSIONS = 50, 20  # that /versions tells
 _MOST_PROJECTS = 10_000  # in memory; anyone may ask for keys that nobody knows
@@ -113,19 +116,28 @@ class MicroBackend:
         self._sharing: threading.Thread | None = None
         self._lock = threading.Lock()
         self._current: dict[str, _Current] = {}
-        self._met: set[str] = set()
+        self._met: dict[str, float] = {}
+        self._owed, self._has_met_all = Owed(self._note), False
         self._doubtful = Doubtful()
 
     def start(self) -> None:
         """Watch for what is to be learned, what a missed webhook lost too; returns at once."""
         if self._settings.train_first_at == 0 or self.background is None:
             return
-        self._keeper = Keeper(self._settings, self.store, self.background, self.announce)
+        self._keeper = Keeper(
+            self._settings, self.store, self.background, self.announce, settle=self._catch_up
+        )
         self._keeper.start()
-        self._meet([project.key for project in self._projects.all()])
         if self.registry.shares:
             self._sharing = threading.Thread(target=self._share, name="micro-share", daemon=True)
             self._sharing.start()
+
+    def _catch_up(self) -> None:
+        """What was missed while this process, or the database, was away. Errors: `Unavailable`."""
+        self._owed.settle()
+        if not self._has_met_all:
+            self._meet([project.key for project in self._projects.all()])
+            self._has_met_all = True
 
     def _share(self) -> None:
         """Let other machines have the models that are on this one."""
@@ -204,21 +216,24 @@ class MicroBackend:
         return check(config)
 
     def notify(self, event: AnnotationEvent) -> None:
-        """Note that there may be something to learn; a few milliseconds."""
+        """Note that there may be something to learn; a few milliseconds.
+
+        Errors: `Unavailable` while the database is away; then it is noted later all the same.
+        """
         if self._settings.train_first_at == 0:
             return
-        keys = [one.key for one in self._projects.all() if one.id == event.project_id]
-        submissions = 0
-        if event.kind in _SUBMISSIONS:
-            submissions = max(len(event.annotation_ids), 1)
-        self.store.note_event(
-            keys,
-            submissions=submissions,
-            asked=event.kind is EventKind.START_TRAINING,
-            tasks_came=event.kind is EventKind.TASKS_CREATED,
-        )
+        many = max(len(event.annotation_ids), 1) if event.kind in _SUBMISSIONS else 0
+        self._owed.note(event.project_id, event.kind, many)
         if self._keeper is not None:
             self._keeper.wake()
+
+    def _note(self, project_id: int, kind: EventKind, submissions: int) -> None:
+        self.store.note_event(
+            [one.key for one in self._projects.all() if one.id == project_id],
+            submissions=submissions,
+            asked=kind is EventKind.START_TRAINING,
+            tasks_came=kind is EventKind.TASKS_CREATED,
+        )
 
     def predict(
         self, project: Project, tasks: Sequence[Task], interaction: Interaction | None
@@ -366,12 +381,18 @@ class MicroBackend:
         return read
 
     def _meet(self, project_keys: Sequence[str]) -> None:
-        """Have these compared with Label Studio, once: nobody knows what was missed."""
-        if self._keeper is None or self._met.issuperset(project_keys):
+        """Have these compared with Label Studio, now and then: nobody knows what was missed."""
+        if self._keeper is None:
             return
+        now = time.monotonic()
         with self._lock:
-            new = [key for key in project_keys if key not in self._met]
-            self._met.update(new)
-        known = [key for key in new if self._projects.get(key) is not None]
-        if known:
-            self.store.note_event(known, submissions=0)
+            new = [key for key in project_keys if self._met.get(key, 0.0) <= now]
+            self._met.update(dict.fromkeys(new, now + _MEET_AGAIN_S))
+        try:
+            known = [key for key in new if self._projects.get(key) is not None]
+            if known:
+                self.store.note_event(known, submissions=0)
+        except Unavailable:
+            with self._lock:
+                self._met.update(dict.fromkeys(new, now))
+            raise

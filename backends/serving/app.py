@@ -13,8 +13,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
+from backends.database import explained
 from backends.errors import LabelpilotError
 from backends.logs import where
 from backends.sam.engine import LoadEngine, load_engine
@@ -72,6 +74,7 @@ def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
     for name, choose in OWN_PATHS.items():
         app.include_router(protocol_router(choose), prefix=f"/{name}", tags=[name])
     app.add_exception_handler(LabelpilotError, _told)
+    app.add_exception_handler(SQLAlchemyError, _no_database)
     app.add_exception_handler(HTTPException, _http_error)
     app.middleware("http")(_note)
     _add_pages(app)
@@ -118,6 +121,10 @@ def _services(request: Request) -> Services:
 async def _told(_request: Request, error: Any) -> Response:
     log.warning("%s", error)
     return _refusal(error.status, error.message, error.advice, error.retry_after_s)
+
+
+async def _no_database(request: Request, error: Any) -> Response:
+    return await _told(request, explained(error))
 
 
 async def _http_error(_request: Request, error: Any) -> Response:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from backends.artifacts import open_artifacts
 from backends.copilot.model import Copilot
 from backends.database import close_database, open_database
-from backends.errors import BadLabelConfig, BadRequest, StateError
+from backends.errors import BadLabelConfig, BadRequest, Damaged, StateError
 from backends.interface import Backend, LabelConfig, Prelabeller, Project, Task
 from backends.jobs.jobs import Jobs
 from backends.label_studio.audits import AuditBook
@@ -48,6 +48,8 @@ from backends.yolo.model import YoloBackend
 MEGABYTE = 1_000_000
 # A bulk request may take all of Label Studio's patience; two at a time leave cores for clicks.
 BULK_THREADS = 2
+# Somebody waits for the task, too, yet not as for a click.
+OPENED_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Services:
     journal: Journal
     told: Told
     clicks: Lane
+    opened: Lane
     bulk: Lane
     pictures: Pictures
     tools: ToolStores
@@ -111,6 +114,7 @@ class Services:
         self.jobs.close()
         self.sam.close()
         self.clicks.close()
+        self.opened.close()
         self.bulk.close()
         self.pictures.close()
         self.reviewing.close()
@@ -153,6 +157,8 @@ def check_state(settings: Settings) -> None:
         ) from error
     try:
         ProjectBook(settings).all()
+    except Damaged:
+        raise
     except (StateError, SQLAlchemyError, ImportError, ValueError) as error:
         raise StateError(
             f"the database cannot be opened ({type(error.__cause__ or error).__name__})",
@@ -188,7 +194,8 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
     )
     jobs = _jobs(settings, studios, projects, yolo, micro, blindfold)
     clicks = Lane("click", threads=settings.workers, queue_length=settings.queue_length)
-    bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length)
+    opened = Lane("opened", threads=OPENED_THREADS, queue_length=settings.queue_length)
+    bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length, steps_back=True)
     tools = ToolStores.of(settings)
     database = open_database(settings)
     journal = Journal()
@@ -213,6 +220,7 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         journal=journal,
         told=Told(),
         clicks=clicks,
+        opened=opened,
         bulk=bulk,
         pictures=Pictures(micro.store, images, studios, projects),
         tools=tools,

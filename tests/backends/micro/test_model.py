@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ from backends.micro.nouns import ModelVersion
 from backends.micro.versions import UNTRAINED
 from backends.settings import Settings
 from micro_models import MicroModel
+from tests.backends.jobs.conftest import until
 from tests.backends.micro.balls import FolderImages, ball_model, picture
 
 KEY = "7.1700000000"
@@ -333,8 +335,22 @@ def test_a_project_is_compared_when_it_is_met_and_after_each_start(world: World)
     world.micro.version(project())  # not started yet
     assert world.micro.store.waiting() == []
     world.micro.start()
-    assert [one.project_key for one in world.micro.store.waiting()] == [KEY]
+    until(lambda: [one.project_key for one in world.micro.store.waiting()] == [KEY])
     world.micro.store.note_seen(world.micro.store.standing(KEY), labels=0)
     world.micro.serving_version(project())
     world.micro.version(replace(project(), key="9.5"))  # nobody knows it
     assert world.micro.store.waiting() == []
+
+
+def test_a_project_that_is_opened_again_after_long_is_compared_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A webhook may get lost between Label Studio and here: nobody says so."""
+    world.micro.start()
+    until(lambda: [one.project_key for one in world.micro.store.waiting()] == [KEY])
+    world.micro.store.note_seen(world.micro.store.standing(KEY), labels=0)
+    hours = time.monotonic() + 2 * 3_600
+    monkeypatch.setattr("backends.micro.model.time.monotonic", lambda: hours)
+    world.micro.version(project())
+    (standing,) = world.micro.store.waiting()
+    assert (standing.project_key, standing.since) == (KEY, 0)
