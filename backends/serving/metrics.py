@@ -34,6 +34,7 @@ class Local:
     use: Callable[[], CacheUse]
     engine: EngineSlot
     clicks: Lane
+    opened: Lane
     bulk: Lane
 
     def families(self) -> Iterator[Metric]:
@@ -46,6 +47,7 @@ class Local:
         yield _gauge("model_loaded", "Whether the model for clicks is there", float(loaded))
         yield _gauge("model_failed", "Whether it could not be loaded", float(error is not None))
         yield _gauge("clicks_pending", "Clicks in hand and in the queue", self.clicks.pending)
+        yield _gauge("opened_pending", "The same of tasks just opened", self.opened.pending)
         yield _gauge("bulk_pending", "The same of other predictions", self.bulk.pending)
         yield _gauge("embeddings_in_memory", "Images whose embedding is in memory", use.images)
         yield _gauge("embedding_memory_bytes", "Memory that these take", use.memory_bytes)

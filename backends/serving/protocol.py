@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 import pydantic_core
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, HTTPException, Request
 
 from backends import logs
+from backends.copilot.model import OPENED
 from backends.errors import BadRequest, TooLarge
 from backends.interface import Backend
 from backends.label_studio.requests import (
@@ -27,9 +28,11 @@ from backends.label_studio.requests import (
 from backends.serving import openapi
 from backends.serving.answers import answer, set_up
 from backends.serving.services import MEGABYTE, Services
+from backends.serving.work import Lane
 
 Choose = Callable[[Services], Backend]
 Json = dict[str, Any]
+HUNG_UP = 499  # as nginx counts it; nobody reads it
 # Parsing more than this takes long enough to hold up /health.
 PARSED_AT_ONCE_BYTES = 100_000
 MASK = re.compile(rb'"rle"\s*:\s*\[[0-9,\s]*\]')
@@ -60,12 +63,13 @@ def protocol_router(choose: Choose) -> APIRouter:
         decoded = decode_predict(body.value)
         request.state.kind = "click" if decoded.context else "predict"
         request.state.detail = f"project {decoded.project_id}, {_tasks(decoded)}"
-        lane = services.clicks if decoded.context else services.bulk
+        lane = _lane(services, decoded)
         with logs.about(project=str(decoded.project_id)):
-            return await lane.run(
+            answering = lane.run(
                 lambda: {"results": answer(services, backend, decoded)},
                 key=f"{backend.name} {body.digest}",
             )
+            return await _unless_gone(request, answering)
 
     @router.post("/webhook", openapi_extra=openapi.WEBHOOK, responses=openapi.ERRORS)
     async def webhook(request: Request) -> Json:
@@ -86,9 +90,31 @@ def protocol_router(choose: Choose) -> APIRouter:
     return router
 
 
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, Json]) -> Json:
+    """What `work` gives. Whoever hangs up waits no more, so that nothing is computed for nobody."""
+    working = asyncio.ensure_future(work)
+    # The body has been read: what comes next is the end of the connection.
+    gone = asyncio.ensure_future(request.receive())
+    try:
+        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise HTTPException(HUNG_UP, "the caller has gone")
+        return working.result()
+    finally:
+        working.cancel()
+        gone.cancel()
+
+
 def _services(request: Request) -> Services:
     services: Services = request.app.state.services
     return services
+
+
+def _lane(services: Services, decoded: PredictRequest) -> Lane:
+    """Who clicks waits for nobody; who opens a task does not wait for a project's predictions."""
+    if decoded.context:
+        return services.clicks
+    return services.opened if len(decoded.tasks) <= OPENED else services.bulk
 
 
 def _tasks(decoded: PredictRequest) -> str:

@@ -199,7 +199,7 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
     tools = ToolStores.of(settings)
     database = open_database(settings)
     journal = Journal()
-    local = Local(embeddings.use, engine, clicks, bulk)
+    local = Local(embeddings.use, engine, clicks, opened, bulk)
     media = settings.data_path / "media"
     journal.registry.register(Metrics(local, database, micro.store.all_current, media=media))
     logging.getLogger().addHandler(journal)

@@ -1,0 +1,160 @@
+"""Too many requests at once: who goes first, who is refused, what becomes of those who leave."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+
+from backends.serving import answers
+from backends.serving.app import create_app
+from backends.settings import Settings
+from tests.backends.serving.conftest import (
+    CONFIG,
+    Serve,
+    SquareEngine,
+    data_uri,
+    point,
+    predict_body,
+    task,
+)
+from tests.live import live
+
+OPENED, MANY = 1, 5
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Until it is set, nothing is answered that comes without a click."""
+    release, answer = threading.Event(), answers.answer
+
+    def slow(services, backend, decoded):  # type: ignore[no-untyped-def]
+        assert decoded.context or release.wait(60)
+        return answer(services, backend, decoded)
+
+    monkeypatch.setattr("backends.serving.protocol.answer", slow)
+    return release
+
+
+def click(number: int) -> dict[str, object]:
+    """On a picture of its own."""
+    image = data_uri(64, 48, (number % 256, number // 256, 7))
+    return predict_body(task(number, image), prompts=(point(50, 50, name=f"p{number}"),))
+
+
+def gauge(client: TestClient | httpx.Client, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith(f"labelpilot_{name} "))
+
+
+def until(done: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def tasks(first: int, count: int) -> dict[str, object]:
+    return predict_body(*(task(first + n) for n in range(count)))
+
+
+def test_a_click_waits_for_nothing_else(serve: Serve, held: threading.Event) -> None:
+    client = serve(queue_length=8)
+    with ThreadPoolExecutor(16) as pool:
+        bulk = [
+            pool.submit(client.post, "/predict", json=tasks(100 * n, count))
+            for n, count in enumerate([MANY] * 6 + [OPENED] * 6)
+        ]
+        until(lambda: gauge(client, "bulk_pending") == 6 and gauge(client, "opened_pending") == 6)
+        event = {"action": "ANNOTATION_CREATED", "annotation": {"id": 1}, "project": {"id": 7}}
+        setup = {"project": "7.1", "schema": CONFIG, "hostname": "", "access_token": ""}
+        for turn in range(3):
+            assert client.post("/predict", json=click(turn)).json()["results"][0]["result"]
+            assert client.post("/webhook", json=event).status_code == 200
+            assert client.post("/setup", json=setup).status_code == 200
+            assert client.get("/health").status_code == 200
+        assert not any(one.done() for one in bulk)
+        held.set()
+        assert {one.result().status_code for one in bulk} == {200}
+
+
+def test_who_opens_a_task_does_not_wait_for_a_whole_project(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, answer = threading.Event(), answers.answer
+
+    def slow(services, backend, decoded):  # type: ignore[no-untyped-def]
+        assert len(decoded.tasks) == OPENED or release.wait(60)
+        return answer(services, backend, decoded)
+
+    monkeypatch.setattr("backends.serving.protocol.answer", slow)
+    client = serve()
+    with ThreadPoolExecutor(8) as pool:
+        bulk = [pool.submit(client.post, "/predict", json=tasks(9 * n, MANY)) for n in range(4)]
+        until(lambda: gauge(client, "bulk_pending") == 4)
+        assert client.post("/predict", json=tasks(1, OPENED)).json() == {"results": [{}]}
+        assert not any(one.done() for one in bulk)
+        release.set()
+    assert {one.result().status_code for one in bulk} == {200}
+
+
+def test_a_full_queue_says_when_to_come_back_and_later_answers(
+    serve: Serve, engine: SquareEngine
+) -> None:
+    client = serve(workers=2, queue_length=3)
+    engine.may_embed.clear()
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(client.post, "/predict", json=click(n)) for n in range(5)]
+        until(lambda: gauge(client, "clicks_pending") == 5)
+        for number in range(10, 30):
+            refusal = client.post("/predict", json=click(number))
+            assert refusal.status_code == 503
+            assert int(refusal.headers["Retry-After"]) >= 1
+            assert "later" in refusal.json()["advice"]
+        engine.may_embed.set()
+        assert {one.result().status_code for one in waiting} == {200}
+    assert gauge(client, "clicks_pending") == 0
+    assert client.post("/predict", json=click(10)).status_code == 200
+    assert len(engine.embedded) == 6  # of those that were refused nothing was computed
+
+
+def test_what_waits_for_a_caller_who_has_gone_is_not_computed(
+    settings: Settings, engine: SquareEngine
+) -> None:
+    engine.may_embed.clear()
+    few = settings.model_copy(update={"workers": 1, "queue_length": 3})
+    with live(create_app(few, lambda _: engine)) as url, httpx.Client(base_url=url) as client:
+        address = httpx.URL(url)
+        body = json.dumps(click(1)).encode()
+        first = _hanging_up_later(address, body)
+        until(lambda: gauge(client, "clicks_pending") == 1)
+        others = [_hanging_up_later(address, json.dumps(click(n)).encode()) for n in (2, 3, 4)]
+        until(lambda: gauge(client, "clicks_pending") == 4)
+        assert client.post("/predict", json=click(5)).status_code == 503
+        for one in others:
+            one.close()
+        # The one in hand is computed to its end; the places of the others are free at once.
+        until(lambda: gauge(client, "clicks_pending") == 1)
+        first.close()
+        with ThreadPoolExecutor(1) as pool:
+            stays = pool.submit(client.post, "/predict", json=click(6), timeout=60)
+            until(lambda: gauge(client, "clicks_pending") == 2)
+            engine.may_embed.set()
+            assert stays.result().json()["results"][0]["result"]
+        until(lambda: gauge(client, "clicks_pending") == 0)
+        assert len(engine.embedded) == 2
+
+
+def _hanging_up_later(address: httpx.URL, body: bytes) -> socket.socket:
+    """The connection of a caller who has asked for a prediction."""
+    connection = socket.create_connection((address.host, address.port or 0), timeout=60)
+    head = f"POST /predict HTTP/1.1\r\nHost: {address.host}\r\nContent-Length: {len(body)}\r\n\r\n"
+    connection.sendall(head.encode() + body)
+    return connection
