@@ -28,6 +28,7 @@ from backends.interface import (
     Task,
     TaskProgress,
 )
+from backends.jobs import uploads
 from backends.jobs.jobs import Jobs
 from backends.label_studio.client import LabelStudios
 from backends.label_studio.projects import ProjectBook
@@ -164,6 +165,8 @@ def main() -> None:
             settings.data_path / "meeting", int(os.environ.get("LABELPILOT_TEST_WORKERS", "1"))
         ),
     )
+    lands_s = os.environ.get("LABELPILOT_TEST_LANDS_S")
+    uploads.LANDS_WITHIN_S = float(lands_s or uploads.LANDS_WITHIN_S)
     learn_s = os.environ.get("LABELPILOT_TEST_LEARN_S")
     learner = None if learn_s is None else Diarist(settings.data_path, takes_s=float(learn_s))
     with jobs_of(settings, labeller, learner=learner) as jobs:

@@ -22,11 +22,13 @@ def worker_process(
     task_s: float = 0.01,
     of: int = 1,
     learn_s: float | None = None,
+    lands_s: float | None = None,
     quiet: bool = True,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A worker that takes `task_s` over a task, and begins when all `of` workers have one.
 
-    It takes `learn_s` over a training, None: it does none.
+    It takes `learn_s` over a training, None: it does none. What was sent before it began may land
+    for `lands_s`, None: as long as in the program.
     It tells how many it did at its end, and, where it is `quiet`, nothing else.
     """
     token, url = settings.label_studio_api_key, settings.database_url
@@ -40,6 +42,8 @@ def worker_process(
     }
     if learn_s is not None:
         variables["LABELPILOT_TEST_LEARN_S"] = str(learn_s)
+    if lands_s is not None:
+        variables["LABELPILOT_TEST_LANDS_S"] = str(lands_s)
     if url is not None:
         variables["LABELPILOT_DATABASE_URL"] = url.get_secret_value()
     with tempfile.TemporaryFile() as log:
