@@ -7,8 +7,6 @@ import sys
 import threading
 from contextlib import suppress
 
-_NICE = 10
-
 
 def wait_passively() -> None:
     """Call before torch is imported for the first time, which is when it reads this.
@@ -21,11 +19,12 @@ def wait_passively() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def step_back() -> None:
-    """Let this thread, and those that it starts from now on, compute after all others.
+def step_back(nice: int) -> None:
+    """Let this thread, and those that it starts from now on, compute after others.
 
-    On Linux, where each thread has a priority of its own; elsewhere nothing happens.
+    By so much as `nice` of processes says, 0..19. On Linux, where each thread has a priority of its
+    own; elsewhere nothing happens.
     """
     if sys.platform == "linux":
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), nice)

@@ -79,7 +79,9 @@ def protocol_router(choose: Choose) -> APIRouter:
             return {"status": "ignored"}
         request.state.detail = f"project {event.project_id}: {event.kind.value}"
         with logs.about(project=str(event.project_id)):
-            await asyncio.to_thread(choose(_services(request)).notify, event)
+            services = _services(request)
+            noting = choose(services).notify
+            await asyncio.get_running_loop().run_in_executor(services.events, noting, event)
         return {"status": "ok"}
 
     @router.get("/versions")

@@ -23,6 +23,7 @@ from backends.label_studio.client import LabelStudios, next_tasks
 from backends.label_studio.label_xml import parse_label_config
 from backends.label_studio.media import MediaStore
 from backends.label_studio.projects import ProjectBook
+from backends.logs import Threads
 from backends.micro.model import MicroBackend
 from backends.sam.embeddings import EmbeddingCache
 from backends.sam.engine import EngineSlot, LoadEngine, load_engine
@@ -47,9 +48,11 @@ from backends.yolo.model import YoloBackend
 
 MEGABYTE = 1_000_000
 # A bulk request may take all of Label Studio's patience; two at a time leave cores for clicks.
-BULK_THREADS = 2
+BULK_THREADS, BULK_NICE = 2, 10
 # Somebody waits for the task, too, yet not as for a click.
-OPENED_THREADS = 2
+OPENED_THREADS, OPENED_NICE = 2, 5
+# Label Studio waits a second for a webhook, and never sends it again.
+EVENT_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Services:
     clicks: Lane
     opened: Lane
     bulk: Lane
+    events: Threads
     pictures: Pictures
     tools: ToolStores
     reviewing: Reviewing
@@ -116,6 +120,7 @@ class Services:
         self.clicks.close()
         self.opened.close()
         self.bulk.close()
+        self.events.shutdown()
         self.pictures.close()
         self.reviewing.close()
         self.tools.close()
@@ -194,8 +199,10 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
     )
     jobs = _jobs(settings, studios, projects, yolo, micro, blindfold)
     clicks = Lane("click", threads=settings.workers, queue_length=settings.queue_length)
-    opened = Lane("opened", threads=OPENED_THREADS, queue_length=settings.queue_length)
-    bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length, steps_back=True)
+    opened = Lane(
+        "opened", threads=OPENED_THREADS, queue_length=settings.queue_length, nice=OPENED_NICE
+    )
+    bulk = Lane("bulk", threads=BULK_THREADS, queue_length=settings.queue_length, nice=BULK_NICE)
     tools = ToolStores.of(settings)
     database = open_database(settings)
     journal = Journal()
@@ -222,6 +229,7 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         clicks=clicks,
         opened=opened,
         bulk=bulk,
+        events=Threads(EVENT_THREADS, thread_name_prefix="event"),
         pictures=Pictures(micro.store, images, studios, projects),
         tools=tools,
         reviewing=Reviewing(tools.review, images, studios),

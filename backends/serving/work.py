@@ -19,14 +19,13 @@ class Lane:
     """A few threads and a queue of limited length in front of them.
 
     An annotator's click and a bulk request never share a lane, so none waits for the other. The
-    threads of a lane that `steps_back` leave the cores to others as well.
+    threads of a lane leave the cores to others, too, by so much as `nice` of processes says.
     """
 
-    def __init__(
-        self, name: str, *, threads: int, queue_length: int, steps_back: bool = False
-    ) -> None:
-        begin = step_back if steps_back else None
-        self._pool = Threads(threads, thread_name_prefix=name, initializer=begin)
+    def __init__(self, name: str, *, threads: int, queue_length: int, nice: int = 0) -> None:
+        self._pool = Threads(
+            threads, thread_name_prefix=name, initializer=step_back, initargs=(nice,)
+        )
         self._room = threads + queue_length
         self._guard = threading.Lock()
         self._flights: dict[str, _Flight] = {}

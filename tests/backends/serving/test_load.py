@@ -85,6 +85,29 @@ def test_a_click_waits_for_nothing_else(serve: Serve, held: threading.Event) -> 
         assert {one.result().status_code for one in bulk} == {200}
 
 
+def test_a_webhook_does_not_wait_for_setups(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many projects are opened whose label config takes long to read."""
+    release, set_up, begun = threading.Event(), answers.set_up, []
+
+    def slow(services, backend, decoded):  # type: ignore[no-untyped-def]
+        begun.append(decoded)
+        assert release.wait(60)
+        return set_up(services, backend, decoded)
+
+    monkeypatch.setattr("backends.serving.protocol.set_up", slow)
+    client = serve()
+    setup = {"project": "7.1", "schema": CONFIG, "hostname": "", "access_token": ""}
+    event = {"action": "ANNOTATION_CREATED", "annotation": {"id": 1}, "project": {"id": 7}}
+    with ThreadPoolExecutor(40) as pool:
+        setups = [pool.submit(client.post, "/setup", json=setup) for _ in range(40)]
+        until(lambda: len(begun) >= 4)
+        assert client.post("/webhook", json=event).json() == {"status": "ok"}
+        assert client.post("/predict", json=click(1)).status_code == 200
+        assert not any(one.done() for one in setups)
+        release.set()
+    assert {one.result().status_code for one in setups} == {200}
+
+
 def test_who_opens_a_task_does_not_wait_for_a_whole_project(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

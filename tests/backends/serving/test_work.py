@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -78,3 +80,54 @@ def test_an_error_reaches_the_caller(lane: Lane) -> None:
 
     with pytest.raises(BadRequest):
         asyncio.run(lane.run(fail, key="a"))  # type: ignore[arg-type]
+
+
+def test_what_nobody_waits_for_any_more_is_dropped_unless_it_runs(lane: Lane) -> None:
+    release, computed = threading.Event(), []
+
+    def compute(name: str) -> str:
+        release.wait(30)
+        computed.append(name)
+        return name
+
+    async def story() -> str:
+        runs = asyncio.ensure_future(lane.run(lambda: compute("runs"), key="runs"))
+        waits = asyncio.ensure_future(lane.run(lambda: compute("waits"), key="waits"))
+        same = asyncio.ensure_future(lane.run(lambda: compute("waits"), key="waits"))
+        await asyncio.sleep(0.05)
+        waits.cancel()
+        await asyncio.sleep(0)
+        assert lane.pending == 2  # somebody waits for it still
+        same.cancel()
+        runs.cancel()
+        await asyncio.sleep(0)
+        assert lane.pending == 1  # what runs keeps its place
+        after = asyncio.ensure_future(lane.run(lambda: compute("after"), key="waits"))
+        await asyncio.sleep(0)
+        release.set()
+        return await after
+
+    assert asyncio.run(story()) == "after"
+    lane.close()
+    assert computed == ["runs", "after"]
+    assert lane.pending == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="skipped: threads have no own priority here")
+def test_threads_of_a_lane_and_those_that_they_start_step_back() -> None:
+    lane = Lane("test", threads=1, queue_length=1, nice=7)
+
+    def nice() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    def looked() -> list[int]:
+        found = [nice()]
+        child = threading.Thread(target=lambda: found.append(nice()))
+        child.start()
+        child.join()
+        return found
+
+    mine = nice()
+    assert asyncio.run(lane.run(looked, key="a")) == [max(mine, 7)] * 2
+    assert nice() == mine
+    lane.close()
