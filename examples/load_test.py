@@ -189,16 +189,20 @@ async def flood(server: Server, *, seconds: float, patient: bool) -> Json:
             body = server.place.click(number, [(20.0 + x, 50.0)])
             await person.post("click", "/predict", body)
         slowest_s = max(usual.taken_s["click"])
+        over = asyncio.Event()
         callers = [
-            asyncio.create_task(_insist(server, caller, patient=patient))
+            asyncio.create_task(_insist(server, caller, over, patient=patient))
             for _ in range(FLOOD_CALLERS)
         ]
         watching = asyncio.create_task(_watch(server, caller))
         await asyncio.sleep(seconds)
-        for one in (*callers, watching):
-            one.cancel()
-        await asyncio.gather(*callers, watching, return_exceptions=True)
+        over.set()
+        watching.cancel()
+        if not patient:
+            await asyncio.gather(*callers)
+        # Those who wait do so still, and what is queued for them comes first.
         recovered_s = await _recovery(server, caller, number, USUAL_FACTOR * slowest_s)
+        await asyncio.gather(*callers, watching, return_exceptions=True)
     return {
         "callers": FLOOD_CALLERS,
         "patient": patient,
@@ -209,9 +213,9 @@ async def flood(server: Server, *, seconds: float, patient: bool) -> Json:
     }
 
 
-async def _insist(server: Server, caller: Caller, *, patient: bool) -> None:
-    """Click on new pictures, however often it is refused."""
-    while True:
+async def _insist(server: Server, caller: Caller, over: asyncio.Event, *, patient: bool) -> None:
+    """Click on new pictures until it is over, however often that is refused."""
+    while not over.is_set():
         body = server.place.click(next(server.numbers), [(50.0, 50.0)])
         asking = caller.post("flood", "/predict", body)
         with suppress(TimeoutError):
