@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from backends.commands.serve import serve as serve_command
 from backends.serving import answers
 from backends.serving.app import create_app
 from backends.settings import Settings
@@ -181,3 +184,20 @@ def _hanging_up_later(address: httpx.URL, body: bytes) -> socket.socket:
     head = f"POST /predict HTTP/1.1\r\nHost: {address.host}\r\nContent-Length: {len(body)}\r\n\r\n"
     connection.sendall(head.encode() + body)
     return connection
+
+
+def test_a_server_lets_its_threads_take_turns_quickly(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found: list[float] = []
+    monkeypatch.setenv("LABELPILOT_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr("backends.logs.configure", lambda _: None)
+    monkeypatch.setattr("gc.freeze", lambda: None)
+    monkeypatch.setattr("uvicorn.run", lambda *_, **__: found.append(sys.getswitchinterval()))
+    before = sys.getswitchinterval()
+    try:
+        serve_command()
+    finally:
+        sys.setswitchinterval(before)
+    assert found
+    assert found[0] <= 0.001
