@@ -19,7 +19,7 @@ _VIDEO_THRESHOLDS = ("model_conf", "model_score_threshold", "score_threshold")
 
 @dataclass(frozen=True)
 class Parameters:
-    """How a control wants to be pre-labelled; the table in docs/reference/yolo.md tells each attribute.
+    """How a control wants to be pre-labelled; docs/reference/yolo.md tells each attribute.
 
     `model`: what `model_path` names, None for the default. Scores and overlaps are 0..1.
     `tracker_settings`: names and values that are the tracker's own.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """The defaults are the best found on clips, blood cells and nuclei; see docs/explanation/micro-models.md.
+    """The defaults are the best found on clips, cells and nuclei: docs/explanation/micro-models.md.
 
     `crop_px` is a multiple of 16, and so is `large_crop_px`, for objects that would fill a crop.
     `object_share`: of the crops that lie around an object, the others lie anywhere; `whole_share`:
