@@ -54,7 +54,8 @@ _log = logging.getLogger(__name__)
 _MOST_KEPT = 64  # Label Studios that are kept; /setup may bring any number
 _CALL_S = 60.0  # one call of Label Studio's API may take this long, however it drips
 _EARLY_S = 30.0  # an access token is renewed this long before it expires
-_FINAL = frozenset(range(400, 500)) - {408, 425, 429}  # not "come back later"
+# Not "come back later", nor a token that is revoked in the middle: with another one work goes on.
+_FINAL = frozenset(range(400, 500)) - {401, 408, 425, 429}
 _CURE_401 = (
     "make a personal access token in Label Studio (Account & Settings > Personal Access Token) "
     "and set LABEL_STUDIO_API_KEY to it, together with LABEL_STUDIO_URL"
@@ -232,6 +233,7 @@ class LabelStudios:
                     timeout_s=self._settings.media_timeout_s, resolver=self._resolver
                 )
                 http.auth, http.follow_redirects = auth, True
+                http.event_hooks = {"response": [_unhurried]}
                 # The key only satisfies the SDK: `auth` writes the header of every request.
                 sdk = LabelStudio(  # type: ignore[no-untyped-call]
                     base_url=reach.base, api_key="unused", httpx_client=http, max_retries=1
@@ -289,6 +291,11 @@ def told(doing: str) -> Iterator[None]:
             advice="set LABEL_STUDIO_URL to an address that works from this machine (inside a "
             "container, localhost is the container itself)",
         ) from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
+        raise LabelStudioError(
+            f"Label Studio's answer was of another form than expected while {doing}",
+            advice="see whether a proxy answers in its place",
+        ) from error
 
 
 def next_tasks(
@@ -342,6 +349,12 @@ def _refused(error: ApiError, doing: str) -> LabelStudioError:
     if isinstance(error.body, dict) and error.body.get("status_code") == status == 404:
         kind = LabelStudioGone  # a proxy would say so in words of its own
     return kind(f"Label Studio answered {status} while {doing}: {said}", advice=advice)
+
+
+def _unhurried(response: httpx.Response) -> None:
+    """The SDK would sleep for a minute, deaf to all; who asks again here waits in its own way."""
+    for name in ("Retry-After", "X-RateLimit-Reset"):
+        response.headers.pop(name, None)
 
 
 def _said(body: object) -> str:

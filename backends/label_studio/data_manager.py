@@ -37,13 +37,16 @@ def page(
         query["selectedItems"] = {"all": False, "included": list(ids)}
     with told("listing tasks"):
         # Addresses of cloud storage stay unsigned: a signature could expire before its turn.
-        return client.tasks.list(
+        found: Any = client.tasks.list(
             project=project_id,
             query=json.dumps(query, separators=(",", ":")),
             page_size=size,
             fields=fields,
             resolve_uri=False,
         )
+        if found.items is None:  # nobody says "no tasks" so
+            raise ValueError("no page of tasks")
+        return found
 
 
 def tasks_of(found: Any) -> tuple[list[Task], int]:

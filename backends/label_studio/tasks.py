@@ -95,6 +95,8 @@ def read_project(client: LabelStudio, project_id: int) -> tuple[Project, int]:
     """
     with told(f"reading project {project_id}"):
         found = client.projects.get(project_id)
+        if found.id != project_id:
+            raise ValueError("no such project")
     made_at = f".{int(found.created_at.timestamp())}" if found.created_at else ""
     config = parse_label_config(found.label_config or "")
     return Project(f"{project_id}{made_at}", config), found.task_number or 0
@@ -165,7 +167,7 @@ def import_predictions(client: LabelStudio, project_id: int, items: Sequence[Jso
             # Label Studio may have stored them before it failed: who asks again must look first.
             request_options={"max_retries": 0, "timeout_in_seconds": int(IMPORT_S)},
         )
-    return int(answer.created or 0)
+        return int(answer.created or 0)
 
 
 def why_dropped(label_config: str, item: Json) -> str:
@@ -230,7 +232,8 @@ def delete_doubles(client: LabelStudio, task_id: int, version: str) -> None:
     """Delete a task's predictions of `version` but for the oldest."""
     with told(f"listing predictions of task {task_id}"):
         found = client.predictions.list(task=task_id)
-    delete_predictions(client, sorted(one.id for one in found if one.model_version == version)[1:])
+        ours = sorted(one.id for one in found if one.model_version == version)
+    delete_predictions(client, ours[1:])
 
 
 def same_backend(version: str) -> Callable[[object], bool]:
