@@ -47,14 +47,11 @@ class Bounded(Generic[T]):
         return asked.result(timeout=max(0.0, until - time.monotonic()))
 
     def _run(self, asked: Future[T]) -> None:
-        told: T | BaseException
         try:
             told = self._ask()
         except BaseException as error:  # noqa: BLE001 - whoever waits is told
-            told = error
-        with self._lock:  # before anybody hears: who asks then is not given this answer again
-            self._told_at = time.monotonic()
-        if isinstance(told, BaseException):
-            asked.set_exception(told)
+            asked.set_exception(error)
         else:
             asked.set_result(told)
+        with self._lock:
+            self._told_at = time.monotonic()

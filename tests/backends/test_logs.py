@@ -129,7 +129,13 @@ def test_warnings_and_what_ends_a_thread_are_lines_as_well(heard: io.StringIO) -
 
 
 @pytest.mark.parametrize("logger", ["uvicorn.error", "dbos", "asyncio", "sqlalchemy.pool"])
-def test_loggers_of_libraries_go_through_it(logger: str, heard: io.StringIO) -> None:
+def test_loggers_of_libraries_go_through_it(
+    logger: str, heard: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (logger, logger.partition(".")[0]):  # as in a new process
+        for attribute, fresh in (("propagate", True), ("disabled", False), ("level", 0)):
+            monkeypatch.setattr(logging.getLogger(name), attribute, fresh)
+        logging.getLogger(name).manager._clear_cache()  # type: ignore[attr-defined]
     configured("json", heard)
     logging.getLogger(logger).error("%s says", logger)
     assert [line["logger"] for line in lines(heard)] == [logger]

@@ -111,6 +111,7 @@ OPERATIONS = [
         for call in ("setup", "predict", "webhook")
     ],
     ("GET", "/metrics"),
+    ("GET", "/ready"),
 ]
 
 

@@ -82,7 +82,7 @@ def test_a_job_outlives_a_label_studio_that_answers_wrongly(
         assert jobs.job(job_id).open
         assert "t" * 40 not in jobs.job(job_id).note
         proxy.spoil = None
-        job = ended(jobs, job_id)
+        job = ended(jobs, job_id, 150)
     assert (job.state, job.finished, job.failed, job.note) == ("done", MANY, 0, "")
     assert small.versions(key) == {one: ["box-1"] for one in ids}
 

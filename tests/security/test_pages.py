@@ -122,6 +122,8 @@ def test_no_get_changes_anything(client: TestClient, settings: Settings) -> None
     )
     client.post("/predict", json=predict_body(task(41), prompts=(point(50, 50),)))
     app = client.app
+    others = app.state.services.sam._memory._others  # type: ignore[attr-defined]
+    others._writer.submit(lambda: None).result(30)  # what was drawn is written in the background
     routes = [one for one in app.routes if isinstance(one, APIRoute)]  # type: ignore[attr-defined]
     paths = {path for one in routes if "GET" in (one.methods or ()) for path in [one.path]}
     paths |= {"/health", "/versions", "/metrics", "/", "/sam/versions", "/projects/{project_key}"}
