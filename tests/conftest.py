@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.label_studio_server import LabelStudioServer, program
-from tests.postgres import PostgresServer, programs
+from tests.postgres import PostgresServer, running_postgres
 
 # Servers that tests start fetch no weights by themselves; a test of that says so.
 os.environ["LABELPILOT_DOWNLOAD_WEIGHTS"] = "false"
@@ -31,14 +31,8 @@ def label_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabelStud
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """One real Postgres for the whole run; each test takes a database of its own."""
-    if programs() is None:
-        pytest.skip("skipped: no Postgres; install Debian's postgresql")
-    server = PostgresServer()
-    try:
-        server.start()
+    with running_postgres() as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")

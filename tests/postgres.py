@@ -10,8 +10,11 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from tests.label_studio_server import free_port
@@ -115,3 +118,16 @@ class PostgresServer:
                 assert time.monotonic() < deadline, "Postgres did not start"
                 time.sleep(0.1)
         engine.dispose()
+
+
+@contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """One that runs; skips the test where there is none."""
+    if programs() is None:
+        pytest.skip("skipped: no Postgres; install Debian's postgresql")
+    server = PostgresServer()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()

@@ -177,12 +177,7 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
     projects = ProjectBook(settings)
     studios = LabelStudios(settings, projects)
     engine = EngineSlot(settings, load)
-    embeddings = EmbeddingCache(
-        settings.data_path / "embeddings",
-        memory_bytes=settings.embedding_memory_mb * MEGABYTE,
-        disk_bytes=settings.embedding_disk_mb * MEGABYTE,
-        artifacts=open_artifacts(settings),
-    )
+    embeddings = _embeddings(settings)
     images = MediaStore(settings, studios)
     sam = _sam(settings, studios, images, engine, embeddings)
     audits = AuditBook(settings)
@@ -248,6 +243,15 @@ def _readiness(settings: Settings, engine: EngineSlot, database: sa.Engine) -> R
     if (artifacts := open_artifacts(settings)) is not None:
         checks["shared store"] = artifacts_check(artifacts)
     return Readiness(checks)
+
+
+def _embeddings(settings: Settings) -> EmbeddingCache:
+    return EmbeddingCache(
+        settings.data_path / "embeddings",
+        memory_bytes=settings.embedding_memory_mb * MEGABYTE,
+        disk_bytes=settings.embedding_disk_mb * MEGABYTE,
+        artifacts=open_artifacts(settings),
+    )
 
 
 def _sam(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.backends.jobs import conftest as of_jobs
-from tests.postgres import PostgresServer, programs
+from tests.postgres import PostgresServer, running_postgres
 
 small, make_settings = of_jobs.small, of_jobs.make_settings
 
@@ -18,14 +18,8 @@ small, make_settings = of_jobs.small, of_jobs.make_settings
 @pytest.fixture(scope="module")
 def own_postgres() -> Iterator[PostgresServer]:
     """One that a test may stop, as long as it runs again at the end."""
-    if programs() is None:
-        pytest.skip("skipped: no Postgres; install Debian's postgresql")
-    server = PostgresServer()
-    try:
-        server.start()
+    with running_postgres() as server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture
