@@ -23,6 +23,7 @@ import argparse
 import asyncio
 import itertools
 import json
+import multiprocessing
 import os
 import shutil
 import tempfile
@@ -181,39 +182,86 @@ def slope(points: list[tuple[float, float]]) -> float:
 async def flood(server: Server, *, seconds: float, patient: bool) -> Json:
     """Many more clicks than the queue takes, and the time until all is as before."""
     usual, during = Book(), Book()
-    points = [(50.0, 50.0)]
     async with Caller(server.url, usual) as person, Caller(server.url, during) as caller:
         number = next(server.numbers)
-        await person.post("first", "/predict", server.place.click(number, points))
+        await person.post("first", "/predict", server.place.click(number, [(50.0, 50.0)]))
         for x in range(20):
             body = server.place.click(number, [(20.0 + x, 50.0)])
             await person.post("click", "/predict", body)
         slowest_s = max(usual.taken_s["click"])
-        over = asyncio.Event()
-        callers = [
-            asyncio.create_task(_insist(server, caller, over, patient=patient))
-            for _ in range(FLOOD_CALLERS)
-        ]
+        crowd = Crowd(server, patient=patient)
         watching = asyncio.create_task(_watch(server, caller))
         await asyncio.sleep(seconds)
-        over.set()
         watching.cancel()
+        crowd.stop()
         if not patient:
-            await asyncio.gather(*callers)
+            await asyncio.to_thread(crowd.end)
         # Those who wait do so still, and what is queued for them comes first.
         recovered_s = await _recovery(server, caller, number, USUAL_FACTOR * slowest_s)
-        await asyncio.gather(*callers, watching, return_exceptions=True)
+        flooded = await asyncio.to_thread(crowd.end)
     return {
         "callers": FLOOD_CALLERS,
         "patient": patient,
         "usual_click": usual.figures()["click"],
-        "during": during.figures(),
-        "refused_without_retry_after": during.refused_without_advice,
+        "during": {**during.figures(), **flooded.figures()},
+        "refused_without_retry_after": during.refused_without_advice
+        + flooded.refused_without_advice,
         "recovered_s": recovered_s,
     }
 
 
-async def _insist(server: Server, caller: Caller, over: asyncio.Event, *, patient: bool) -> None:
+class Crowd:
+    """Too many callers, in a process of their own: their number must not slow down who watches."""
+
+    def __init__(self, server: Server, *, patient: bool) -> None:
+        spawn = multiprocessing.get_context("spawn")
+        self._over = spawn.Event()
+        self._book: Book | None = None
+        self._here, there = spawn.Pipe()
+        first = 1_000_000 * next(server.numbers)
+        self._process = spawn.Process(
+            target=_crowd, args=(server.url, server.place, first, patient, self._over, there)
+        )
+        self._process.start()
+        self._here.recv()  # it has imported what it needs
+
+    def stop(self) -> None:
+        """Nobody asks any more; some still wait for an answer."""
+        self._over.set()
+
+    def end(self) -> Book:
+        """What they met, once nobody waits."""
+        if self._book is None:
+            self._book = self._here.recv()
+            self._process.join()
+        return self._book
+
+
+def _crowd(
+    url: str,
+    place: Place,
+    first: int,
+    patient: bool,  # noqa: FBT001 - of this script alone
+    over: Any,
+    back: Any,
+) -> None:
+    server, book = Server(url, place), Book()
+    server.numbers = itertools.count(first)
+
+    async def insist_all() -> None:
+        async with Caller(url, book) as caller:
+            callers = [
+                asyncio.create_task(_insist(server, caller, over, patient=patient))
+                for _ in range(FLOOD_CALLERS)
+            ]
+            await asyncio.gather(*callers)
+
+    back.send("ready")
+    asyncio.run(insist_all())
+    back.send(book)
+
+
+async def _insist(server: Server, caller: Caller, over: Any, *, patient: bool) -> None:
     """Click on new pictures until it is over, however often that is refused."""
     while not over.is_set():
         body = server.place.click(next(server.numbers), [(50.0, 50.0)])

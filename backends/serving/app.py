@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -18,10 +16,9 @@ from starlette.exceptions import HTTPException
 
 from backends.database import explained
 from backends.errors import LabelpilotError
-from backends.logs import where
 from backends.sam.engine import LoadEngine, load_engine
 from backends.serving.auth import add_guards
-from backends.serving.journal import SEEN_TOO_OFTEN
+from backends.serving.noting import Noted, refusal
 from backends.serving.pictures import pictures_router
 from backends.serving.project_page import project_page
 from backends.serving.protocol import Choose, protocol_router
@@ -34,8 +31,6 @@ from backends.serving.templating import PAGE_HEADERS, STATIC
 from backends.settings import Settings
 
 log = logging.getLogger(__name__)
-
-Next = Callable[[Request], Awaitable[Response]]
 
 # Backends that are served alone, too.
 OWN_PATHS: dict[str, Choose] = {
@@ -76,8 +71,8 @@ def create_app(settings: Settings, load: LoadEngine = load_engine) -> FastAPI:
     app.add_exception_handler(LabelpilotError, _told)
     app.add_exception_handler(SQLAlchemyError, _no_database)
     app.add_exception_handler(HTTPException, _http_error)
-    app.middleware("http")(_note)
     _add_pages(app)
+    app.add_middleware(Noted)
     add_guards(app, settings, open_paths=frozenset(PROBED))
     app.add_middleware(RequestIds)  # outermost: refusals have ids too
     return app
@@ -120,7 +115,7 @@ def _services(request: Request) -> Services:
 
 async def _told(_request: Request, error: Any) -> Response:
     log.warning("%s", error)
-    return _refusal(error.status, error.message, error.advice, error.retry_after_s)
+    return refusal(error.status, error.message, error.advice, error.retry_after_s)
 
 
 async def _no_database(request: Request, error: Any) -> Response:
@@ -131,39 +126,3 @@ async def _http_error(_request: Request, error: Any) -> Response:
     return JSONResponse(
         with_id({"error": error.detail}), status_code=error.status_code, headers=error.headers
     )
-
-
-def _refusal(
-    status: int, message: str, advice: str = "", retry_after_s: int | None = None
-) -> Response:
-    body: dict[str, Any] = {"error": message}
-    if advice:
-        body["advice"] = advice
-    headers = {"Retry-After": str(retry_after_s)} if retry_after_s is not None else None
-    # Built by hand: messages may quote lone surrogates out of a hostile body.
-    content = json.dumps(with_id(body))
-    return Response(content, status, headers, media_type="application/json")
-
-
-async def _note(request: Request, call_next: Next) -> Response:
-    """Time every request; turn what nobody foresaw into a 500 without a traceback."""
-    started = time.perf_counter()
-    try:
-        response = await call_next(request)
-    except Exception as error:  # noqa: BLE001 - the last resort of every request
-        log.error("%s %s: %s", request.method, _route(request), where(error))
-        response = _refusal(500, "internal error", "see the status page and the server's log")
-    kind = getattr(request.state, "kind", _route(request).rsplit("/", 1)[-1] or "page")
-    detail = getattr(request.state, "detail", "")
-    took_s = time.perf_counter() - started
-    if kind not in SEEN_TOO_OFTEN or response.status_code >= 400:
-        told = f"{kind} {detail}".strip()
-        log.info("%s: %d in %.3f s", told, response.status_code, took_s)
-    _services(request).journal.answered(
-        _route(request), kind, status=response.status_code, took_s=took_s, detail=detail
-    )
-    return response
-
-
-def _route(request: Request) -> str:
-    return getattr(request.scope.get("route"), "path", "unknown path")
