@@ -231,7 +231,8 @@ class Jobs:
                 told = ""
             except Exception as error:  # whatever it is: it may be over in a moment
                 log.debug("keeping background work going", exc_info=True)
-                said = str(error) if isinstance(error, LabelpilotError) else type(error).__name__
+                known = explained(error) if isinstance(error, SQLAlchemyError) else error
+                said = str(known) if isinstance(known, LabelpilotError) else type(known).__name__
                 if said != told:
                     log.warning("background work does not go on: %s", said)
                 told = said

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from backends import logs
+from backends.database import explained
 from backends.errors import (
     LabelpilotError,
     LabelStudioError,
@@ -105,7 +106,8 @@ class Turns:
         except Stopped:
             self._surely(lambda: self._store.turns.put_back(turn))
         except (SQLAlchemyError, StateError) as error:
-            log.warning("the database failed (%s), trying again", type(error).__name__)
+            said = explained(error) if isinstance(error, SQLAlchemyError) else error
+            log.warning("%s; trying again", said)
             self._surely(lambda: self._store.turns.put_back(turn, delay_s=DATABASE_AGAIN_S))
         finally:
             self._sent()  # there may be room for the next
@@ -375,7 +377,7 @@ class Turns:
             try:
                 return call()
             except SQLAlchemyError as error:
-                log.warning("the database failed (%s), trying again", type(error).__name__)
+                log.warning("%s; trying again", explained(error))
                 if self._stopping.wait(DATABASE_AGAIN_S):
                     raise
 

@@ -47,6 +47,8 @@ from backends.settings import Settings
 from backends.yolo.model import YoloBackend
 
 MEGABYTE = 1_000_000
+# Longer than this nobody looks at a picture and hopes.
+CLICK_WAITS_S = 5.0
 # A bulk request may take all of Label Studio's patience; two at a time leave cores for clicks.
 BULK_THREADS, BULK_NICE = 2, 10
 # Somebody waits for the task, too, yet not as for a click.
@@ -193,7 +195,12 @@ def make_services(settings: Settings, load: LoadEngine = load_engine) -> Service
         blindfold=blindfold,
     )
     jobs = _jobs(settings, studios, projects, yolo, micro, blindfold)
-    clicks = Lane("click", threads=settings.workers, queue_length=settings.queue_length)
+    clicks = Lane(
+        "click",
+        threads=settings.workers,
+        queue_length=settings.queue_length,
+        longest_wait_s=CLICK_WAITS_S,
+    )
     opened = Lane(
         "opened", threads=OPENED_THREADS, queue_length=settings.queue_length, nice=OPENED_NICE
     )

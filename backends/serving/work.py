@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
@@ -13,20 +14,32 @@ from backends.logs import Threads
 from micro_models.threads import step_back
 
 T = TypeVar("T")
+_NEWS = 0.1  # how much of what is usual the last computation says
 
 
 class Lane:
     """A few threads and a queue of limited length in front of them.
 
     An annotator's click and a bulk request never share a lane, so none waits for the other. The
-    threads of a lane leave the cores to others, too, by so much as `nice` of processes says.
+    threads of a lane leave the cores to others, too, by so much as `nice` of processes says. Who
+    would probably wait longer than `longest_wait_s` is told at once, and a flood that is over is
+    soon forgotten however slow the model.
     """
 
-    def __init__(self, name: str, *, threads: int, queue_length: int, nice: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        threads: int,
+        queue_length: int,
+        nice: int = 0,
+        longest_wait_s: float = float("inf"),
+    ) -> None:
         self._pool = Threads(
             threads, thread_name_prefix=name, initializer=step_back, initargs=(nice,)
         )
-        self._room = threads + queue_length
+        self._threads, self._room = threads, threads + queue_length
+        self._longest_wait_s, self._usual_s = longest_wait_s, 0.0
         self._guard = threading.Lock()
         self._flights: dict[str, _Flight] = {}
         self.pending = 0
@@ -53,12 +66,23 @@ class Lane:
 
     def _begin(self, call: Callable[[], T], key: str) -> _Flight:
         with self._guard:
-            if self.pending >= self._room:
+            waiting = max(self.pending - self._threads, 0)
+            wait_s = waiting * self._usual_s / self._threads
+            if self.pending >= self._room or wait_s > self._longest_wait_s:
                 raise Busy("more requests wait than the queue takes", advice="send it again later")
             self.pending += 1
-        flight = self._flights[key] = _Flight(self._pool.submit(call))
+        flight = self._flights[key] = _Flight(self._pool.submit(self._timed, call))
         flight.work.add_done_callback(lambda _: self._land(key, flight))
         return flight
+
+    def _timed(self, call: Callable[[], T]) -> T:
+        began = time.perf_counter()
+        try:
+            return call()
+        finally:
+            took_s = time.perf_counter() - began
+            with self._guard:
+                self._usual_s += _NEWS * (took_s - self._usual_s)
 
     def _land(self, key: str, flight: _Flight) -> None:
         """It is done or dropped; called by whichever thread did that."""

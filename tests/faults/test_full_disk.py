@@ -85,7 +85,7 @@ def test_a_job_waits_for_space_and_goes_on(
         jobs.start()
         until(lambda: jobs.job(job_id).finished)
         ballast = fill(small_disk)
-        until(lambda: "the database failed" in caplog.text)
+        until(lambda: "the disk is full" in caplog.text)
         assert jobs.job(job_id).open
         ballast.unlink()
         job = ended(jobs, job_id)

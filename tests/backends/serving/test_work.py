@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -54,6 +55,31 @@ def test_beyond_the_queue_the_answer_is_busy_and_later_it_goes_on(lane: Lane) ->
 
     asyncio.run(story())
     assert lane.pending == 0
+
+
+def test_who_would_wait_too_long_is_told_at_once_until_calls_are_quick_again() -> None:
+    lane = Lane("test", threads=1, queue_length=9, longest_wait_s=0.001)
+    release = threading.Event()
+
+    async def story() -> None:
+        await lane.run(lambda: time.sleep(0.1), key="slow")
+        waiting = [asyncio.ensure_future(lane.run(release.wait, key=key)) for key in "ab"]
+        await asyncio.sleep(0.05)  # one computes; of who comes next nobody is before
+        with pytest.raises(Busy):
+            await lane.run(release.wait, key="c")
+        release.set()
+        await asyncio.gather(*waiting)
+        for turn in range(200):  # whoever is alone is always taken, and shows how long it takes now
+            await lane.run(lambda: None, key=str(turn))
+        release.clear()
+        waiting = [asyncio.ensure_future(lane.run(release.wait, key=key)) for key in "abc"]
+        await asyncio.sleep(0.05)
+        assert lane.pending == 3
+        release.set()
+        await asyncio.gather(*waiting)
+
+    asyncio.run(story())
+    lane.close()
 
 
 def test_a_client_that_hangs_up_does_not_cancel_the_other(lane: Lane) -> None:
