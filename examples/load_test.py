@@ -10,7 +10,8 @@ Label Studio that serves a new picture for each task. `--url` asks a server that
 gets its pictures within the requests. Annotators open a task, look, click one to four times, look
 each time, and submit; `--think` is how long they look, in seconds. Beside them, in turn: nothing
 else; a person who retrieves predictions, 50 tasks at a time; the process that trains, with the
-priority that it has in the server.
+priority that it has in the server. Webhooks, /setup and /health are timed by a process of its own,
+as Label Studio is one.
 
 `--flood`: clicks on new pictures, many more than the queue takes, from callers who wait and then
 from callers who hang up; when that is over, the time until ordinary clicks are as fast as before.
@@ -29,7 +30,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,7 @@ async def under_load(
 def level(server: Server, people: int, beside: str, options: argparse.Namespace) -> Json:
     """One line of the table."""
     with training_beside() if beside == "training" else nullcontext():
+        watching = Aside(_watch, server)
         book, samples = asyncio.run(
             under_load(
                 server,
@@ -130,17 +132,18 @@ def level(server: Server, people: int, beside: str, options: argparse.Namespace)
                 every_s=SAMPLE_S,
             )
         )
+        watched = watching.end()
     most = {
         name: max((one[name] for _, one in samples), default=0.0) for name in ("clicks", "bulk")
     }
     return {
         "annotators": people,
         "beside": beside,
-        "requests": book.figures(),
+        "requests": {**book.figures(), **watched.figures()},
         "most_clicks_pending": most["clicks"],
         "most_bulk_pending": most["bulk"],
         "memory_mb": round(samples[-1][1]["memory_mb"], 1) if samples else None,
-        "refused_without_retry_after": book.refused_without_advice,
+        "refused_without_retry_after": book.refused_without_advice + watched.refused_without_advice,
         "load_average": round(os.getloadavg()[0], 2),
     }
 
@@ -181,47 +184,49 @@ def slope(points: list[tuple[float, float]]) -> float:
 
 async def flood(server: Server, *, seconds: float, patient: bool) -> Json:
     """Many more clicks than the queue takes, and the time until all is as before."""
-    usual, during = Book(), Book()
-    async with Caller(server.url, usual) as person, Caller(server.url, during) as caller:
+    usual, after = Book(), Book()
+    async with Caller(server.url, usual) as person, Caller(server.url, after) as caller:
         number = next(server.numbers)
         await person.post("first", "/predict", server.place.click(number, [(50.0, 50.0)]))
         for x in range(20):
             body = server.place.click(number, [(20.0 + x, 50.0)])
             await person.post("click", "/predict", body)
         slowest_s = max(usual.taken_s["click"])
-        crowd = Crowd(server, patient=patient)
-        watching = asyncio.create_task(_watch(server, caller))
+        watching = await asyncio.to_thread(Aside, _watch, server)
+        crowd = await asyncio.to_thread(
+            Aside, _patient_crowd if patient else _impatient_crowd, server
+        )
         await asyncio.sleep(seconds)
-        watching.cancel()
         crowd.stop()
         if not patient:
             await asyncio.to_thread(crowd.end)
         # Those who wait do so still, and what is queued for them comes first.
         recovered_s = await _recovery(server, caller, number, USUAL_FACTOR * slowest_s)
-        flooded = await asyncio.to_thread(crowd.end)
+        books = [await asyncio.to_thread(one.end) for one in (crowd, watching)] + [after]
     return {
         "callers": FLOOD_CALLERS,
         "patient": patient,
         "usual_click": usual.figures()["click"],
-        "during": {**during.figures(), **flooded.figures()},
-        "refused_without_retry_after": during.refused_without_advice
-        + flooded.refused_without_advice,
+        "during": {kind: one for book in books for kind, one in book.figures().items()},
+        "refused_without_retry_after": sum(book.refused_without_advice for book in books),
         "recovered_s": recovered_s,
     }
 
 
-class Crowd:
-    """Too many callers, in a process of their own: their number must not slow down who watches."""
+class Aside:
+    """Callers in a process of their own, so that those who are timed do not wait for each other.
 
-    def __init__(self, server: Server, *, patient: bool) -> None:
+    `work` is a function of this module: of a server, a caller, and an event that ends it.
+    """
+
+    def __init__(self, work: Callable[..., Coroutine[Any, Any, None]], server: Server) -> None:
         spawn = multiprocessing.get_context("spawn")
         self._over = spawn.Event()
         self._book: Book | None = None
         self._here, there = spawn.Pipe()
-        first = 1_000_000 * next(server.numbers)
-        self._process = spawn.Process(
-            target=_crowd, args=(server.url, server.place, first, patient, self._over, there)
-        )
+        # Its pictures are others than those of this process.
+        theirs = (server.url, server.place, 1_000_000 * next(server.numbers))
+        self._process = spawn.Process(target=_aside, args=(work, *theirs, self._over, there))
         self._process.start()
         self._here.recv()  # it has imported what it needs
 
@@ -231,49 +236,55 @@ class Crowd:
 
     def end(self) -> Book:
         """What they met, once nobody waits."""
+        self.stop()
         if self._book is None:
             self._book = self._here.recv()
             self._process.join()
         return self._book
 
 
-def _crowd(
+def _aside(
+    work: Callable[..., Coroutine[Any, Any, None]],
     url: str,
     place: Place,
     first: int,
-    patient: bool,  # noqa: FBT001 - of this script alone
     over: Any,
     back: Any,
 ) -> None:
     server, book = Server(url, place), Book()
     server.numbers = itertools.count(first)
 
-    async def insist_all() -> None:
+    async def all_work() -> None:
         async with Caller(url, book) as caller:
-            callers = [
-                asyncio.create_task(_insist(server, caller, over, patient=patient))
-                for _ in range(FLOOD_CALLERS)
-            ]
-            await asyncio.gather(*callers)
+            await work(server, caller, over)
 
     back.send("ready")
-    asyncio.run(insist_all())
+    asyncio.run(all_work())
     back.send(book)
 
 
-async def _insist(server: Server, caller: Caller, over: Any, *, patient: bool) -> None:
+async def _patient_crowd(server: Server, caller: Caller, over: Any) -> None:
+    await asyncio.gather(*(_insist(server, caller, over, None) for _ in range(FLOOD_CALLERS)))
+
+
+async def _impatient_crowd(server: Server, caller: Caller, over: Any) -> None:
+    await asyncio.gather(
+        *(_insist(server, caller, over, IMPATIENCE_S) for _ in range(FLOOD_CALLERS))
+    )
+
+
+async def _insist(server: Server, caller: Caller, over: Any, patience_s: float | None) -> None:
     """Click on new pictures until it is over, however often that is refused."""
     while not over.is_set():
         body = server.place.click(next(server.numbers), [(50.0, 50.0)])
-        asking = caller.post("flood", "/predict", body)
         with suppress(TimeoutError):
-            await asyncio.wait_for(asking, None if patient else IMPATIENCE_S)
+            await asyncio.wait_for(caller.post("flood", "/predict", body), patience_s)
         await asyncio.sleep(0.1)
 
 
-async def _watch(server: Server, caller: Caller) -> None:
+async def _watch(server: Server, caller: Caller, over: Any) -> None:
     """What has to be answered whatever happens."""
-    while True:
+    while not over.is_set():
         await server.place.set_up(caller)
         await server.place.submit(caller, 1, [])
         await asyncio.sleep(0.1)
