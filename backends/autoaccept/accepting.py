@@ -91,7 +91,7 @@ def settle(desk: Desk, *, wait: bool = False) -> None:
                 stored = _stored(tasks.get(entry.task_id), entry, account)
                 if stored is not None:
                     _note_stored(desk, entry, stored)
-                elif entry.task_id not in tasks or now - entry.at > _LANDS_WITHIN_S:
+                elif entry.task_id not in tasks or abs(now - entry.at) > _LANDS_WITHIN_S:
                     desk.store.drop_intent(desk.key, entry)
                 else:
                     left += 1

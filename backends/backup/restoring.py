@@ -117,8 +117,9 @@ def _changing(settings: Settings) -> Iterator[sa.Connection]:
 
 def _check_free(connection: sa.Connection, *, force: bool) -> None:
     """Errors: `StateError` if somebody works on it, or there is something that would be lost."""
-    since = clock(connection) - DEAD_AFTER_S
-    alive = sa.select(sa.func.count()).where(WORKERS.c.seen_at > since)
+    now = clock(connection)
+    lately = WORKERS.c.seen_at.between(now - DEAD_AFTER_S, now + DEAD_AFTER_S)
+    alive = sa.select(sa.func.count()).where(lately)
     if connection.execute(alive).scalar_one():
         raise StateError(
             "a server or worker works on this database",

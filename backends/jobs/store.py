@@ -138,7 +138,7 @@ class JobStore:
     ) -> set[int]:
         """Those of `ids` that failed in the last `within_s`."""
         with self.engine.connect() as connection:
-            since = clock(connection) - within_s
+            now = clock(connection)
             return {
                 task_id
                 for some in pages(sorted(ids), AT_ONCE)
@@ -149,7 +149,7 @@ class JobStore:
                         JOBS.c.project_key == project_key,
                         JOBS.c.version == version,
                         FAILURES.c.task_id.in_(some),
-                        FAILURES.c.failed_at > since,
+                        FAILURES.c.failed_at.between(now - within_s, now),
                     )
                 ).scalars()
             }
@@ -225,8 +225,11 @@ class JobStore:
                 .values(note=note)
             )
 
-    def seen(self, name: str, *, dead_after_s: float) -> list[str]:
-        """Note that a worker lives; those that were not seen for long."""
+    def seen(self, name: str, *, dead_after_s: float) -> tuple[list[str], float]:
+        """Note that a worker lives; those that were not seen for long, and the time it is.
+
+        One that will be seen in the future was seen before the clock was put back.
+        """
         with self.engine.begin() as connection:
             now = clock(connection)
             connection.execute(
@@ -234,11 +237,9 @@ class JobStore:
                 .values(executor_id=name, seen_at=now)
                 .on_conflict_do_update(index_elements=["executor_id"], set_={"seen_at": now})
             )
-            return list(
-                connection.execute(
-                    sa.select(WORKERS.c.executor_id).where(WORKERS.c.seen_at < now - dead_after_s)
-                ).scalars()
-            )
+            lately = WORKERS.c.seen_at.between(now - dead_after_s, now + dead_after_s)
+            silent = connection.execute(sa.select(WORKERS.c.executor_id).where(~lately)).scalars()
+            return list(silent), now
 
     def forget(self, names: Sequence[str]) -> None:
         """These workers are gone, and what they had in hand is taken care of."""

@@ -14,6 +14,8 @@ from backends.database import METADATA
 from backends.interface import Project
 from backends.label_studio.tasks import TaskFilter
 
+LONGEST_DELAY_S = 900.0  # of a turn that waits
+
 JOBS = sa.Table(
     "jobs",
     METADATA,

@@ -20,6 +20,7 @@ from backends.jobs.changes import (
 from backends.jobs.tables import (
     FAILURES,
     JOBS,
+    LONGEST_DELAY_S,
     TASKS,
     TURNS,
     Sent,
@@ -48,6 +49,7 @@ class TurnStore:
 
         A job's listing waits until what goes first is done.
         """
+        now = sa.bindparam("now", type_=sa.Float)
         other = TURNS.alias()
         goes_first = (
             sa.select(other.c.id)
@@ -61,7 +63,11 @@ class TurnStore:
         wanted = sa.and_(
             TURNS.c.kind.in_(kinds),
             TURNS.c.state == TurnState.NEW,
-            TURNS.c.not_before <= sa.bindparam("now"),
+            sa.or_(
+                TURNS.c.not_before <= now,
+                # Nothing is put off for longer: the clock was put back.
+                TURNS.c.not_before > now + LONGEST_DELAY_S,
+            ),
             sa.or_(TURNS.c.kind != TurnKind.LIST, ~goes_first),
         )
         waiting = sa.select(sa.func.count()).where(

@@ -30,6 +30,7 @@ from backends.jobs.changes import Lost
 from backends.jobs.listing import Listing
 from backends.jobs.store import JobStore
 from backends.jobs.tables import (
+    LONGEST_DELAY_S,
     Sent,
     State,
     Turn,
@@ -56,7 +57,7 @@ T = TypeVar("T")
 
 _SUSPECT_STARTS, _MOST_STARTS = 3, 5  # a turn that kills its worker again and again
 _MOST_DELAYS = 20
-FIRST_DELAY_S, _LONGEST_DELAY_S = 30.0, 900.0
+FIRST_DELAY_S = 30.0
 _FRAMES_EVERY_S = 1.0
 DATABASE_AGAIN_S = 2.0
 
@@ -335,7 +336,7 @@ class Turns:
         if turn.delays >= _MOST_DELAYS:
             self._end(turn, at_last, note)
             return
-        delay_s = min(first_s * 2**turn.delays, _LONGEST_DELAY_S)
+        delay_s = min(first_s * 2**turn.delays, LONGEST_DELAY_S)
         log.warning("%s of project %s %s", _what(turn), turn.job.project_key, note)
         self._store.turns.put_back(turn, delay_s=delay_s)
         self._store.tell(turn.job.id, note)

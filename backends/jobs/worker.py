@@ -73,14 +73,19 @@ class Heart:
     def __init__(self, store: JobStore, name: str) -> None:
         self._store, self._name = store, name
         self._beats_since: float | None = None
+        self._clocks_differ_s = 0.0
 
     def beat(self) -> list[str]:
         """Give a sign; the names of those who gave none for long. Errors: the database's.
 
-        While the database is away nobody can give one. So whoever could not either, or has just
-        begun, waits as long before it calls others dead.
+        While the database is away nobody can give one; when its clock is set, everybody's last one
+        seems long ago. So whoever met that, or has just begun, waits as long before it calls others
+        dead.
         """
         since, self._beats_since = self._beats_since, None
-        silent = self._store.seen(self._name, dead_after_s=DEAD_AFTER_S)
-        self._beats_since = since or time.monotonic()
-        return silent if time.monotonic() - self._beats_since >= DEAD_AFTER_S else []
+        silent, now = self._store.seen(self._name, dead_after_s=DEAD_AFTER_S)
+        differ_s = now - time.monotonic()
+        if since is None or abs(differ_s - self._clocks_differ_s) > CARE_EVERY_S:
+            since = time.monotonic()
+        self._beats_since, self._clocks_differ_s = since, differ_s
+        return silent if time.monotonic() - since >= DEAD_AFTER_S else []

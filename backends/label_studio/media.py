@@ -202,7 +202,7 @@ def _is_fresh(source: Source, entry: Entry) -> bool:
             return entry.etag == _state(Path(source.url))[1]
         except OSError:
             return False
-    return source.lasting or time.time() - entry.checked_at < _FRESH_S
+    return source.lasting or abs(time.time() - entry.checked_at) < _FRESH_S
 
 
 def _state(path: Path) -> tuple[int, str]:

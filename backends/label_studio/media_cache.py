@@ -28,6 +28,8 @@ from backends.errors import MediaError, StateError
 _log = logging.getLogger(__name__)
 _LEAVE_FREE = 0.9  # pruning stops at this part of the limit, so that it runs rarely
 _TOUCH_AFTER_S = 60.0
+_MOST_IN_MEMORY = 200_000
+_HASHED_BYTES = 100_000_000
 _YOUNG_S = 120.0  # files used this recently are never pruned: someone is about to read them
 
 
@@ -80,7 +82,7 @@ class MediaCache:
     def note(self, key: str, entry: Entry) -> None:
         """Remember what is known of a URL."""
         with self._lock:
-            if len(self._entries) > 200_000:
+            if len(self._entries) > _MOST_IN_MEMORY:
                 self._entries.clear()
             before = self._entries.get(key)
             self._entries[key] = entry
@@ -152,6 +154,8 @@ class MediaCache:
         """Make room, now and then."""
         size = self.path(digest).stat().st_size
         with self._lock:
+            if len(self._touched) > _MOST_IN_MEMORY:
+                self._touched.clear()
             self._touched[digest] = time.monotonic()
             self._bytes_since_prune += size
             due = self._bytes_since_prune > self._limit_bytes * (1 - _LEAVE_FREE)
@@ -161,9 +165,16 @@ class MediaCache:
             self._prune()
 
     def _use(self, digest: str) -> bool:
-        """Whether the bytes are here; marks them as used."""
+        """Whether the bytes are here; marks them as used.
+
+        Whether they are whole this process looks once: a crash or a disk may have damaged them.
+        """
         path, now = self.path(digest), time.monotonic()
         try:
+            if digest not in self._touched and _is_damaged(path, digest):
+                _log.warning("media %s was damaged on this disk and is fetched anew", digest[:12])
+                path.unlink(missing_ok=True)
+                return False
             if now - self._touched.get(digest, float("-inf")) > _TOUCH_AFTER_S:
                 os.utime(path)
                 self._touched[digest] = now
@@ -203,11 +214,11 @@ class MediaCache:
             except BlockingIOError:
                 return  # another process is at it
             files = sorted(_files(self._folder / "blobs"), key=lambda file: file[1])
-            total, old = sum(size for _, _, size in files), time.time() - _YOUNG_S
+            total, now = sum(size for _, _, size in files), time.time()
             if total <= self._limit_bytes:
                 return
             for path, used_at, size in files:
-                if total <= self._limit_bytes * _LEAVE_FREE or used_at > old:
+                if total <= self._limit_bytes * _LEAVE_FREE or abs(now - used_at) < _YOUNG_S:
                     break
                 path.unlink(missing_ok=True)
                 total -= size
@@ -236,6 +247,11 @@ def _files(folder: Path) -> Iterator[tuple[Path, float, int]]:
             continue
         if path.is_file():
             yield path, state.st_mtime, state.st_size
+
+
+def _is_damaged(path: Path, digest: str) -> bool:
+    """A long video is believed: it would take longer than somebody who opens it waits."""
+    return path.stat().st_size < _HASHED_BYTES and sha256(path) != digest
 
 
 def _move(part: Path, place: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import sys
 import threading
@@ -31,6 +32,8 @@ from backends.micro.exchange import (
     write_held_out,
     write_json,
 )
+
+log = logging.getLogger(__name__)
 
 EARLY, FINAL = "early", "final"
 # Of the budget, for looking at pictures with the old model and then with the new one; and at least.
@@ -80,6 +83,10 @@ def begun() -> Iterator[Tell]:
         tell({"failed": failed.why})
     except MemoryError:
         tell({"failed": Failure.MEMORY})
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # of torch, which is not always imported
+            raise
+        tell({"failed": Failure.MEMORY})
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -93,6 +100,7 @@ class _Work:
         self._request, self._folder, self._tell = request, folder, tell
         self._began = time.monotonic()
         self._used = [n for n, one in enumerate(request.examples) if _fits(one)]
+        self._device = device(request.device)
 
     def run(self) -> None:
         model = self._fitted()
@@ -102,12 +110,22 @@ class _Work:
         self._leave(model, FINAL, old=old, later=later, certainty=self._certainty(model))
 
     def _fitted(self) -> Any:
-        """A model of all examples that can be read; usually that is known at the first attempt."""
+        """A model of all examples that can be read; usually that is known at the first attempt.
+
+        A device without the memory is left for the CPU.
+        """
+        import torch
+
         from micro_models.pictures import UnreadableImage
 
         while True:
             try:
                 return self._fit()
+            except torch.OutOfMemoryError:
+                if self._device == "cpu":
+                    raise
+                log.warning("%s is out of memory; this training goes to the CPU", self._device)
+                self._device = "cpu"
             except (UnreadableImage, FileNotFoundError):
                 rest = [n for n in self._used if _is_readable(self._request.examples[n])]
                 if rest == self._used:
@@ -130,7 +148,7 @@ class _Work:
             pseudo=[Example(one.picture, one.regions) for one in request.pseudo],
             budget=Budget(steps=request.steps) if request.steps else Budget(seconds=self._left_s),
             seed=request.seed,
-            trainers=default_trainers(device=device(request.device)),
+            trainers=default_trainers(device=self._device),
             told=lambda progress: self._tell({"progress": progress_to_json(progress)}),
             on_better=lambda model: self._leave(model, EARLY),
         )

@@ -121,7 +121,8 @@ class Keeper:
         So a training begins soon after an annotator pauses, and where annotators never do, whenever
         the labels have doubled.
         """
-        if standing.asked or now - standing.touched_at >= self._settings.train_quiet_s:
+        quiet_s = abs(now - standing.touched_at)  # a clock may be put back
+        if standing.asked or quiet_s >= self._settings.train_quiet_s:
             return True
         return standing.since >= max(standing.labels, self._settings.train_first_at)
 

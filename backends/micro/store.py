@@ -138,7 +138,14 @@ class MicroStore(VersionStore):
             now = clock(connection)
             claimed = connection.execute(
                 sa.update(STANDINGS)
-                .where(STANDINGS.c.project_key == key, STANDINGS.c.announcing_until <= now)
+                .where(
+                    STANDINGS.c.project_key == key,
+                    # Nobody claims it for longer: the clock was put back.
+                    sa.or_(
+                        STANDINGS.c.announcing_until <= now,
+                        STANDINGS.c.announcing_until > now + for_s,
+                    ),
+                )
                 .values(announcing_until=now + for_s)
             )
             return claimed.rowcount > 0

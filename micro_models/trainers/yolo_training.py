@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -89,12 +90,16 @@ def trained(
             for _ in range(most)
         ]
         batch = batch_of(samples, lesson.task, points=lesson.points)
-        if not clock.steps:
-            _normalize(network, batch["img"].to(device), measured=lesson.measured)
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * _schedule(clock.spent)
-        loss = _step(network, criterion, optimizer, batch, device)
-        if loss is None:
+        try:
+            if not clock.steps:
+                _normalize(network, batch["img"].to(device), measured=lesson.measured)
+            loss = _step(network, criterion, optimizer, batch, device)
+        except torch.OutOfMemoryError:
+            optimizer.zero_grad(set_to_none=True)
+            if not clock.steps:  # perhaps some of it is normalized
+                network.load_state_dict(average)
             most = _fewer(most, device)
             continue
         clock.tick()
@@ -131,11 +136,10 @@ def _normalize(network: Any, images: Any, *, measured: bool) -> None:
 
     layers = [one for one in network.modules() if isinstance(one, torch.nn.BatchNorm2d)]
     if not measured:
-        hooks = [layer.register_forward_pre_hook(measure) for layer in layers]
-        with torch.no_grad():
+        with ExitStack() as stack, torch.no_grad():
+            for layer in layers:
+                stack.callback(layer.register_forward_pre_hook(measure).remove)
             network(images)
-        for hook in hooks:
-            hook.remove()
     for layer in layers:
         layer.train()
 
@@ -201,25 +205,21 @@ def _schedule(spent: float) -> float:
 
 def _step(
     network: Any, criterion: Any, optimizer: Any, batch: dict[str, Any], device: str
-) -> float | None:
-    """One step down; the loss, or None where the memory did not suffice."""
+) -> float:
+    """One step down; the loss. Errors: torch.OutOfMemoryError."""
     import torch
 
-    try:
-        here = {name: value.to(device) for name, value in batch.items()}
-        # The loss is over what a network gives when it looks, too: no mode of training is needed.
-        parts, _ = criterion(network(here["img"]), here)
-        loss: Any = parts.sum() / len(here["img"])
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        length = torch.nn.utils.clip_grad_norm_(network.parameters(), _LONGEST_GRADIENT)
-        # One strange picture must not ruin the weights.
-        if torch.isfinite(length):
-            optimizer.step()
-        return float(loss.detach())
-    except torch.OutOfMemoryError:
-        optimizer.zero_grad(set_to_none=True)
-        return None
+    here = {name: value.to(device) for name, value in batch.items()}
+    # The loss is over what a network gives when it looks, too: no mode of training is needed.
+    parts, _ = criterion(network(here["img"]), here)
+    loss: Any = parts.sum() / len(here["img"])
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    length = torch.nn.utils.clip_grad_norm_(network.parameters(), _LONGEST_GRADIENT)
+    # One strange picture must not ruin the weights.
+    if torch.isfinite(length):
+        optimizer.step()
+    return float(loss.detach())
 
 
 def _fewer(most: int, device: str) -> int:

@@ -59,7 +59,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uploads, "WAITS_S", (0.05, 0.1))
     monkeypatch.setattr(uploads, "LANDS_WITHIN_S", 0.5)
     monkeypatch.setattr(turns, "FIRST_DELAY_S", 0.2)
-    monkeypatch.setattr(turns, "_LONGEST_DELAY_S", 0.5)
+    monkeypatch.setattr(turns, "LONGEST_DELAY_S", 0.5)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

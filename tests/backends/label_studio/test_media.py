@@ -317,6 +317,34 @@ class TestFresh:
         assert store().locate("/data/upload/7/a.png", KEY) == first
         assert len(web.calls) == 1
 
+    @pytest.mark.parametrize("damage", ["half", "empty", "other bytes"])
+    def test_a_copy_that_a_crash_or_a_disk_damaged_is_fetched_anew(
+        self, web: Web, store, damage: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        web.pages["/data/upload/7/a.png"] = Answer(png())
+        first = store().locate("/data/upload/7/a.png", KEY)
+        whole = first.path.read_bytes()
+        damaged = {"half": whole[: len(whole) // 2], "empty": b"", "other bytes": whole[::-1]}
+        first.path.write_bytes(damaged[damage])
+        images = store()  # after a restart
+        again = images.locate("/data/upload/7/a.png", KEY)
+        assert again == first
+        assert again.path.read_bytes() == whole
+        assert images.read(again).height_px == 4
+        assert "was damaged on this disk" in caplog.text
+        assert len(web.calls) == 2
+
+    @pytest.mark.parametrize("minutes", [-24 * 60, 24 * 60])
+    def test_a_clock_that_is_set_makes_no_copy_serve_for_a_day(
+        self, web: Web, store, monkeypatch: pytest.MonkeyPatch, minutes: float
+    ) -> None:
+        page = web.pages["/data/local-files/"] = Versioned(png())
+        images = store()
+        images.locate("/data/local-files/?d=a.png", KEY)
+        page.body, page.tag = png(9), '"2"'
+        minutes_later(monkeypatch, minutes)
+        assert images.locate("/data/local-files/?d=a.png", KEY).width_px == 9
+
     def test_local_files_are_asked_about_after_a_minute(
         self, web: Web, store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
