@@ -275,6 +275,7 @@ def main() -> None:
             "yolo_model": options.model.name,
             "yolo_score_threshold": str(MIN_SCORE),
             "sam_model": "grabcut",
+            "blind_share": "0",
         }
         studio = Studio(folder / "state")
         try:
