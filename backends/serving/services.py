@@ -48,7 +48,7 @@ from backends.yolo.model import YoloBackend
 
 MEGABYTE = 1_000_000
 # Longer than this nobody looks at a picture and hopes.
-CLICK_WAITS_S = 5.0
+CLICK_WAITS_S = 4.0
 # A bulk request may take all of Label Studio's patience; two at a time leave cores for clicks.
 BULK_THREADS, BULK_NICE = 2, 10
 # Somebody waits for the task, too, yet not as for a click.

@@ -22,8 +22,8 @@ class Lane:
 
     An annotator's click and a bulk request never share a lane, so none waits for the other. The
     threads of a lane leave the cores to others, too, by so much as `nice` of processes says. Who
-    would probably wait longer than `longest_wait_s` is told at once, and a flood that is over is
-    soon forgotten however slow the model.
+    would probably wait longer than `longest_wait_s` is told at once, who has waited so long is told
+    then: a flood that is over is soon forgotten, however slow the model.
     """
 
     def __init__(
@@ -69,14 +69,17 @@ class Lane:
             waiting = max(self.pending - self._threads, 0)
             wait_s = waiting * self._usual_s / self._threads
             if self.pending >= self._room or wait_s > self._longest_wait_s:
-                raise Busy("more requests wait than the queue takes", advice="send it again later")
+                raise _busy()
             self.pending += 1
-        flight = self._flights[key] = _Flight(self._pool.submit(self._timed, call))
+        work = self._pool.submit(self._timed, call, time.perf_counter())
+        flight = self._flights[key] = _Flight(work)
         flight.work.add_done_callback(lambda _: self._land(key, flight))
         return flight
 
-    def _timed(self, call: Callable[[], T]) -> T:
+    def _timed(self, call: Callable[[], T], asked: float) -> T:
         began = time.perf_counter()
+        if began - asked > self._longest_wait_s:  # calls have become slower since
+            raise _busy()
         try:
             return call()
         finally:
@@ -94,6 +97,10 @@ class Lane:
     def close(self) -> None:
         """Finish what runs, drop what waits."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _busy() -> Busy:
+    return Busy("more requests wait than can be answered soon", advice="send it again later")
 
 
 class _Flight:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -118,6 +119,26 @@ def test_a_database_of_the_release_before_goes_on(settings: Settings) -> None:
     assert not audits.blind(KEY)
 
 
+def test_processes_of_the_release_before_can_go_on_beside_this_one(settings: Settings) -> None:
+    """Steps only add: what the release before reads and writes is there, and needs no more."""
+    restore_first_release(settings)
+    engine = sa.create_engine(database_url(settings))
+    before = columns(engine)
+    engine.dispose()
+    now = columns(open_database(settings))
+    assert before
+    for table, known in before.items():
+        for name, column in known.items():
+            there = now[table][name]
+            assert (str(there["type"]), there["nullable"]) == (
+                str(column["type"]),
+                column["nullable"],
+            ), f"{table}.{name}"
+        for name in now[table].keys() - known.keys():
+            added = now[table][name]
+            assert added["nullable"] or added["default"] is not None, f"{table}.{name}"
+
+
 def test_work_that_the_release_before_left_open_goes_on(settings: Settings) -> None:
     restore_first_release(settings)
     engine = sa.create_engine(database_url(settings))
@@ -143,6 +164,13 @@ def test_work_that_the_release_before_left_open_goes_on(settings: Settings) -> N
     turn = jobs.turns.begin("turn", 2)
     assert turn is not None
     assert turn.job.state is State.RUNNING
+
+
+def columns(engine: sa.Engine) -> dict[str, dict[str, Any]]:
+    """Each column of each of our tables."""
+    there = sa.inspect(engine)
+    names = set(there.get_table_names()) & METADATA.tables.keys()
+    return {name: {one["name"]: one for one in there.get_columns(name)} for name in names}
 
 
 def test_tables_of_a_later_release_are_left_alone(settings: Settings) -> None:

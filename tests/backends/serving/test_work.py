@@ -58,13 +58,13 @@ def test_beyond_the_queue_the_answer_is_busy_and_later_it_goes_on(lane: Lane) ->
 
 
 def test_who_would_wait_too_long_is_told_at_once_until_calls_are_quick_again() -> None:
-    lane = Lane("test", threads=1, queue_length=9, longest_wait_s=0.001)
+    lane = Lane("test", threads=1, queue_length=9, longest_wait_s=5)
     release = threading.Event()
 
     async def story() -> None:
-        await lane.run(lambda: time.sleep(0.1), key="slow")
+        lane._usual_s = 6.0
         waiting = [asyncio.ensure_future(lane.run(release.wait, key=key)) for key in "ab"]
-        await asyncio.sleep(0.05)  # one computes; of who comes next nobody is before
+        await asyncio.sleep(0.05)  # one computes, and before the other nobody waits
         with pytest.raises(Busy):
             await lane.run(release.wait, key="c")
         release.set()
@@ -79,6 +79,23 @@ def test_who_would_wait_too_long_is_told_at_once_until_calls_are_quick_again() -
         await asyncio.gather(*waiting)
 
     asyncio.run(story())
+    lane.close()
+
+
+def test_who_has_waited_too_long_is_told() -> None:
+    lane = Lane("test", threads=1, queue_length=9, longest_wait_s=0.2)
+    computed = []
+
+    async def story() -> None:
+        slow = asyncio.ensure_future(lane.run(lambda: time.sleep(0.5), key="slow"))
+        with pytest.raises(Busy):
+            await lane.run(lambda: computed.append(1), key="a")
+        await slow
+        await lane.run(lambda: computed.append(2), key="a")
+
+    asyncio.run(story())
+    assert computed == [2]
+    assert lane.pending == 0
     lane.close()
 
 
