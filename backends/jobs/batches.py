@@ -10,8 +10,9 @@ Json = dict[str, Any]
 _GOOD_BATCH = 50  # importing has a high price per request: not fewer, if more come soon
 # And the price is higher in a larger project: with each import Label Studio counts all its
 # predictions. With 20,000 tasks 50 took 1.3 s, 400 took 2.0 s. So a batch grows for several times
-# as long as the one before took.
-_GROWS, _GROWS_AT_MOST_S = 5.0, 30.0
+# as long as the one before took, which is longer the more workers store there: with a limit of
+# 30 s, two workers stored a third of what one did.
+_GROWS, _GROWS_AT_MOST_S = 5.0, 120.0
 _SOON_S = 5.0
 VERY_SOON_S = 1.0  # for those that somebody waits for
 _MOST_WAITING = 500

@@ -25,7 +25,7 @@ PAGE = 1_000
 
 def turn_size(total: int) -> int:
     """How many tasks of `total` to label in a turn: enough turns to share, few requests."""
-    return max(50, min(400, total // 16))
+    return max(50, min(500, total // 16))
 
 
 class Listing:

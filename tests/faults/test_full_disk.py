@@ -6,18 +6,25 @@ Everything is done on a disk of 8 MB, which only root can mount.
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from backends.errors import TrainingFailed
 from backends.jobs import turns
 from backends.jobs.tables import PrelabelOptions
+from backends.micro.exchange import Request
+from backends.micro.training import train
 from backends.serving.app import create_app
 from backends.settings import Settings
+from micro_models import load
 from tests.backends.jobs.box_labeller import CONFIG, BoxLabeller, jobs_of
 from tests.backends.jobs.conftest import MakeSettings, ended, project, until
 from tests.backends.jobs.studios import SmallStudio
+from tests.backends.micro.scenes import all_drawn
 from tests.backends.serving.conftest import SquareEngine, data_uri, point, predict_body, task
 
 KEY = "7.1795168884"
@@ -91,6 +98,22 @@ def test_a_job_waits_for_space_and_goes_on(
         job = ended(jobs, job_id)
     assert (job.state, job.finished, job.failed) == ("done", 600, 0)
     assert small.versions(key) == {one: ["box-1"] for one in ids}
+
+
+@pytest.mark.parametrize("left", [0, 100_000])
+def test_a_training_says_that_the_disk_is_full_and_leaves_nothing(
+    small_disk: Path, tmp_path: Path, left: int
+) -> None:
+    request = Request(all_drawn(tmp_path / "drawn", 5), (), budget_s=5, seed=0, steps=4)
+    nothing: Any = lambda *_: None  # noqa: E731
+    how = {"told": nothing, "go_on": nothing, "on_better": nothing}
+    ballast = fill(small_disk)
+    os.truncate(ballast, ballast.stat().st_size - left)
+    with pytest.raises(TrainingFailed, match="the disk is full"):
+        train(request, small_disk / "work", **how)
+    assert [path for path in small_disk.rglob("*") if path.is_file()] == [ballast]
+    ballast.unlink()
+    assert load(train(request, small_disk / "work", **how).folder).labels
 
 
 def test_a_log_line_that_cannot_be_written_ends_nothing(small_disk: Path) -> None:

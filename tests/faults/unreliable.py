@@ -44,7 +44,8 @@ class Unreliable:
     def _answer(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Any:
         spoil, asked = self.spoil, Asked(method, path, self.spoilt)
         found = httpx.request(method, self._behind + path, content=body, headers=headers)
-        answer = (found.status_code, {"Content-Type": "application/json"}, found.content)
+        kind = found.headers.get("Content-Type", "application/json")
+        answer = (found.status_code, {"Content-Type": kind}, found.content)
         if spoil is None:
             return answer, answer[2]
         self.spoilt += 1
@@ -58,6 +59,9 @@ class Unreliable:
             def _pass(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 known = {"Content-Type": self.headers.get("Content-Type", "application/json")}
+                known |= {
+                    name: value for name, value in self.headers.items() if name == "Authorization"
+                }
                 (status, headers, whole), sent = proxy._answer(self.command, self.path, body, known)
                 with suppress(ConnectionError):
                     self.send_response(status)
