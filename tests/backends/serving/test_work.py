@@ -88,6 +88,7 @@ def test_who_has_waited_too_long_is_told() -> None:
 
     async def story() -> None:
         slow = asyncio.ensure_future(lane.run(lambda: time.sleep(0.5), key="slow"))
+        await asyncio.sleep(0.05)
         with pytest.raises(Busy):
             await lane.run(lambda: computed.append(1), key="a")
         await slow
