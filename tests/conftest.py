@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +18,19 @@ from tests.postgres import PostgresServer, running_postgres
 os.environ["LABELPILOT_DOWNLOAD_WEIGHTS"] = "false"
 # Every task gets its prediction; a test of blind tasks says so.
 os.environ["LABELPILOT_BLIND_SHARE"] = "0"
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Commands set up logging for a whole process, to streams that are closed with their test."""
+    root = logging.getLogger()
+    level, handlers, hooks = root.level, root.handlers[:], (sys.excepthook, threading.excepthook)
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        root.removeHandler(handler)
+    root.setLevel(level)
+    sys.excepthook, threading.excepthook = hooks
+    logging.captureWarnings(capture=False)
 
 
 @pytest.fixture(scope="session")

@@ -31,6 +31,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(\.(?!-)[a-z0-9_-]{1,63})*")
 _MOST_CHARACTERS = 8192
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# "Token x", "Bearer x", "Basic x"; queries of URLs; legacy and personal tokens by themselves.
+_CREDENTIAL = re.compile(
+    r"\b((?:token|bearer|basic)\s+)[\w.~+/=-]{16,}|(\?)[^\s\"'<>]+|\b[0-9a-f]{40}\b|\beyJ[\w.-]{20,}",
+    re.IGNORECASE,
+)
 
 
 # Everything in the IANA special-purpose registries, and what embeds an IPv4 address.
@@ -82,6 +87,15 @@ def shown(url: str) -> str:
     text = _CONTROL.sub("?", re.split(r"[?#]", url, maxsplit=1)[0])
     text = re.sub(r"^([^/\\]*[:/\\]+)[^/\\]*@", r"\1", text)
     return text if len(text) <= 200 else text[:197] + "..."
+
+
+def quoted(text: str) -> str:
+    """What another server said, for messages and logs: credentials that it repeats are left out.
+
+    >>> quoted("no entry for Token 0123456789abcdef0123 at /data/a.png?signature=5161a7")
+    'no entry for Token ... at /data/a.png?...'
+    """
+    return _CREDENTIAL.sub(lambda found: f"{found[1] or found[2] or ''}...", text)
 
 
 def http_origin(url: str) -> Origin:

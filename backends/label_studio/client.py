@@ -39,6 +39,7 @@ from backends.label_studio.addresses import (
     Origin,
     Resolver,
     http_origin,
+    quoted,
     shown,
     system_resolver,
     trusted_client,
@@ -362,7 +363,7 @@ def _said(body: object) -> str:
     if isinstance(body, dict):
         detail = body.get("validation_errors") or body.get("detail") or body
     text = " ".join(str(detail).split())
-    return "a web page" if text.startswith("<") else text[:300]
+    return "a web page" if text.startswith("<") else quoted(text)[:300]
 
 
 def _base(url: str) -> str:

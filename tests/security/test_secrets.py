@@ -98,7 +98,10 @@ def provoke(url: str, studio: str) -> str:
         )
         said.append(client.post("/setup", content=f'{{"access_token": "{SETUP_TOKEN}"').text)
         said.append(client.get("/", auth=(AUTH[0], "wrong")).text)
-        time.sleep(3)  # the keeper asks Label Studio in the background
+        until = time.monotonic() + 60  # a training asks Label Studio in the background
+        while "waits for Label Studio" not in client.get("/").text:
+            assert time.monotonic() < until
+            time.sleep(0.2)
         paths = (
             "/",
             "/metrics",

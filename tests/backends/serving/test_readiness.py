@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from functools import partial
@@ -169,6 +170,7 @@ def test_a_check_that_fails_tells_no_secret(error: Exception, told: str) -> None
 
 
 def test_a_change_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
     state: list[str | None] = ["failed: x", "failed: x", None]
     readiness = Readiness({"store": lambda: state.pop(0)}, keep_s=0.0)
     for _ in range(3):
