@@ -1,4 +1,4 @@
-"""A training and what follows it, while Label Studio answers every third request wrongly."""
+"""A training and what follows it, while Label Studio answers every other request wrongly."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_project_learns_and_is_refreshed_all_the_same(
 
     def spoil(asked: Asked, answer: Answer) -> Answer | None:
         nonlocal spoilt
-        if not asked.path.startswith("/api/") or chance.random() > 0.33:
+        if not asked.path.startswith("/api/") or chance.random() < 0.5:
             return answer
         spoilt += 1
         return chance.choice(WRONG)
@@ -59,6 +59,6 @@ def test_a_project_learns_and_is_refreshed_all_the_same(
         proxy.spoil = None
         wait_until(lambda: settled(project, whatever="micro-"), log.read_text, within_s=400)
     proxy.close()
-    assert spoilt > 20
+    assert spoilt > 5
     assert "a fault in labelpilot" not in log.read_text()
     assert "Traceback" not in log.read_text()
