@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -124,10 +124,10 @@ def open_database(settings: Settings) -> sa.Engine:
     Each of them says `close_database` at its end.
     """
     url = sa.make_url(database_url(settings))
-    if settings.database_url is None:
-        settings.data_path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _make_private(settings.data_path / "state.db")
     with _opening:
+        if settings.database_url is None:
+            settings.data_path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make_private(settings.data_path / "state.db")
         engine = _engines.get(url) or _made(url)
         try:
             upgrade(engine)
@@ -231,11 +231,18 @@ def _wait_for_others(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_UPGRADE_LOCK)))
     elif connection.dialect.name == "sqlite":
+        connection.detach()  # nobody else shall wait so long
         connection.exec_driver_sql("PRAGMA busy_timeout=60000")
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _make_private(path: Path) -> None:
-    """Make an empty file that only its owner reads; SQLite gives its WAL the same mode."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    """Make an empty file that only its owner reads; SQLite gives its WAL the same mode.
+
+    One that is there is never opened: to close it would drop the locks of all this process's
+    connections, and another process would take away the WAL under them
+    (sqlite.org/howtocorrupt.html, 2.2).
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     path.chmod(0o600)

@@ -97,6 +97,27 @@ def test_tables_are_made_once_by_many_processes(settings: Settings) -> None:
     assert schema(open_database(settings))[1] == [revisions()[-1]]
 
 
+def test_another_process_that_ends_takes_nothing_away_from_this_one(tmp_path: Path) -> None:
+    """SQLite's locks are the process's: to open and close the file by hand would drop them all."""
+    settings = Settings(_env_file=None, data_dir=tmp_path)
+    first = MicroStore(settings)
+    first.note_event([KEY], submissions=1)  # its connection stays open
+    others = [MicroStore(settings), JobStore(settings)]
+    log = (tmp_path / "state.db-wal").stat().st_ino
+    code = (
+        "from backends.settings import Settings; from backends.micro.store import MicroStore;"
+        f"s = MicroStore(Settings(_env_file=None, data_dir={str(tmp_path)!r}));"
+        f"s.note_event([{KEY!r}], submissions=1); s.close()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (tmp_path / "state.db-wal").stat().st_ino == log
+    first.note_event([KEY], submissions=1)
+    with first._reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
+    for one in (first, *others):
+        one.close()
+
+
 def test_the_steps_lead_to_the_tables_that_the_program_uses(settings: Settings) -> None:
     with open_database(settings).connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
