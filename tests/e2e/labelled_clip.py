@@ -123,13 +123,30 @@ class ClipProject:
 
     def quality(self, version: str) -> Counts:
         """How good a version's predictions are on tasks that nobody labelled."""
-        labelled, found, truth = self.labelled(), [], []
-        for task, some in self.predictions().items():
-            of_version = [one for one in some if one["model_version"] == version]
-            if task not in labelled and of_version:
-                found.append([decode_region(item) for item in of_version[-1]["result"]])
-                truth.append(self.frames[task].regions)
-        return count(found, truth)
+        found = self._shown(version)
+        return count(list(found.values()), [self.frames[task].regions for task in found])
+
+    def flawless(self, version: str) -> set[int]:
+        """Tasks that nobody labelled and that open with what is there, each once: nothing is to be
+        drawn, moved or deleted.
+        """
+        counts = {
+            task: count([found], [self.frames[task].regions])
+            for task, found in self._shown(version).items()
+        }
+        return {task for task, one in counts.items() if not one.extra and not one.missed}
+
+    def _shown(self, version: str) -> dict[int, list[Region]]:
+        labelled = self.labelled()
+        newest = {
+            task: one
+            for task, some in self.predictions().items()
+            for one in some
+            if one["model_version"] == version and task not in labelled
+        }
+        return {
+            task: [decode_region(item) for item in one["result"]] for task, one in newest.items()
+        }
 
 
 def wait_until(
