@@ -28,7 +28,7 @@ from backends.errors import MediaError, StateError
 _log = logging.getLogger(__name__)
 _LEAVE_FREE = 0.9  # pruning stops at this part of the limit, so that it runs rarely
 _TOUCH_AFTER_S = 60.0
-_MOST_IN_MEMORY = 200_000
+_MOST_IN_MEMORY = 20_000  # about 1 kB each; those that are forgotten are read from disk
 _HASHED_BYTES = 100_000_000
 _YOUNG_S = 120.0  # files used this recently are never pruned: someone is about to read them
 

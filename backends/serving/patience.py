@@ -12,8 +12,8 @@ class PatientProtocol(H11Protocol):
     """uvicorn's HTTP, which alone would wait for the rest of a request for ever.
 
     A request, head and body, has to be whole within `within_s` of its first byte, and the first one
-    of its connection, or the connection is closed. The head is bounded by h11 and by what is read at
-    once: together some 300 kB.
+    of its connection, or the connection is closed. The head is bounded by h11 and by what is read
+    at once: together some 300 kB.
     """
 
     within_s: ClassVar[float] = 60.0

@@ -54,7 +54,8 @@ def detections(
             score,
             box,
             rotated=None if rotated is None else _rotated(rotated, placed),
-            outline=None if masks is None else Outline(masks[index], *placed.image_px),
+            # Copied: a view would keep the outlines of all that was seen, and be kept for long.
+            outline=None if masks is None else Outline(masks[index].copy(), *placed.image_px),
             keypoints=None if found.points is None else _points(found.points[index], placed),
         )
 

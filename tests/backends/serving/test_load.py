@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import sys
@@ -10,13 +11,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 
 from backends.commands.serve import serve as serve_command
-from backends.serving import answers
+from backends.serving import answers, app
 from backends.serving.app import create_app
 from backends.settings import Settings
 from tests.backends.serving.conftest import (
@@ -132,8 +134,9 @@ def test_who_opens_a_task_does_not_wait_for_a_whole_project(
 
 
 def test_a_full_queue_says_when_to_come_back_and_later_answers(
-    serve: Serve, engine: SquareEngine
+    serve: Serve, engine: SquareEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(app, "HELD_S", 0.0)
     client = serve(workers=2, queue_length=3)
     engine.may_embed.clear()
     with ThreadPoolExecutor(8) as pool:
@@ -149,6 +152,35 @@ def test_a_full_queue_says_when_to_come_back_and_later_answers(
     assert gauge(client, "clicks_pending") == 0
     assert client.post("/predict", json=click(10)).status_code == 200
     assert len(engine.embedded) == 6  # of those that were refused nothing was computed
+
+
+def test_a_refusal_waits_a_little_and_holds_up_nobody(
+    serve: Serve, engine: SquareEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks again as soon as refused would take all the time that others need."""
+    client, held = serve(workers=1, queue_length=1), threading.Event()
+    asked: list[float] = []
+
+    async def until_let_go(seconds: float) -> None:
+        asked.append(seconds)
+        await asyncio.to_thread(held.wait, 60)
+
+    monkeypatch.setattr(app, "HELD_S", 0.25)
+    monkeypatch.setattr(app, "asyncio", SimpleNamespace(sleep=until_let_go))
+    engine.may_embed.clear()
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(client.post, "/predict", json=click(n)) for n in range(2)]
+        until(lambda: gauge(client, "clicks_pending") == 2)
+        refused = [pool.submit(client.post, "/predict", json=click(n)) for n in range(2, 6)]
+        until(lambda: len(asked) == len(refused))
+        assert client.get("/health").status_code == 200
+        assert not any(one.done() for one in refused)
+        engine.may_embed.set()  # and there is room again for others
+        assert {one.result().status_code for one in waiting} == {200}
+        assert client.post("/predict", json=click(9)).status_code == 200
+        held.set()
+        assert {one.result().status_code for one in refused} == {503}
+    assert asked == [0.25] * 4
 
 
 def test_what_waits_for_a_caller_who_has_gone_is_not_computed(

@@ -9,7 +9,7 @@ OPTIONS = DetectOptions()
 
 def test_the_cache_is_bounded_and_keeps_what_is_used() -> None:
     cache = SeenCache(5_000)
-    many = [box("car", 0.5)] * 3  # about 1,400 bytes
+    many = [box("car", 0.5)] * 3  # about 1,660 bytes
     for number in range(3):
         cache.put((str(number), "v", OPTIONS, 0.5), many)
     assert cache.get(("0", "v", OPTIONS, 0.5)) == many
