@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -233,3 +234,28 @@ def test_a_server_lets_its_threads_take_turns_quickly(
         sys.setswitchinterval(before)
     assert found
     assert found[0] <= 0.001
+
+
+def test_threads_of_a_server_share_heaps(tmp_path: Path) -> None:
+    """In a process of its own: the limit stays for good."""
+    told = tmp_path / "malloc.xml"
+    code = f"""
+import ctypes, threading
+from backends.commands.serve import _HEAPS, _share_heaps
+_share_heaps()
+together, libc = threading.Barrier(16), ctypes.CDLL(None)
+libc.malloc.restype = libc.fopen.restype = ctypes.c_void_p
+def take():
+    together.wait()
+    for _ in range(500):
+        libc.malloc(4000)
+threads = [threading.Thread(target=take) for _ in range(16)]
+for one in threads: one.start()
+for one in threads: one.join()
+file = ctypes.c_void_p(libc.fopen({str(told)!r}.encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+print(_HEAPS)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert 1 <= told.read_text().count("<heap nr=") <= int(done.stdout)

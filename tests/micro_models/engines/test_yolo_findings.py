@@ -117,3 +117,14 @@ def test_turned_boxes_keep_their_angle_and_grow_with_the_image() -> None:
     assert found.rotated.angle_deg == pytest.approx(30)
     bad = np.float32([[100, np.nan, 40, 10, 0]])
     assert told(one(placed, rotated=bad), placed) == []
+
+
+def test_an_outline_keeps_no_others_alive() -> None:
+    """What was seen is remembered for long; of two here only one is."""
+    placed = Letterbox.fit(image(64, 64), (64, 64))
+    box = np.float32([[0, 0, 64, 64]] * 2)
+    masks = np.full((2, 16, 16), 5, np.float32)
+    found = Findings(np.zeros(2, np.intp), np.float32([0.9, 0.1]), boxes=box, masks=masks)
+    [kept] = told(found, placed)
+    assert kept.outline is not None
+    assert kept.outline.values.base is None
