@@ -121,7 +121,7 @@ def test_turned_boxes_keep_their_angle_and_grow_with_the_image() -> None:
 
 def test_an_outline_keeps_no_others_alive() -> None:
     """What was seen is remembered for long; of two here only one is."""
-    placed = Letterbox.fit(image(64, 64), (64, 64))
+    placed = Letterbox.fit(image(64, 64), (64, 64), stride_px=None)
     box = np.float32([[0, 0, 64, 64]] * 2)
     masks = np.full((2, 16, 16), 5, np.float32)
     found = Findings(np.zeros(2, np.intp), np.float32([0.9, 0.1]), boxes=box, masks=masks)
