@@ -76,10 +76,11 @@ def test_after_five_submits_the_next_task_opens_with_the_right_box(
         flawless = project.flawless(version)
         assert len(flawless) > 0.8 * (len(clip) - 5)
         task = the_least_sure_comes_next(project)
-        # Where a model is the least sure, chance decides whether it shows a box too many: in
-        # tld-car other cars drive by, with scores just over or just under what is shown. The first
-        # task is looked at that is right.
-        while task not in flawless or not project.frames[task].regions:
+        # In tld-car other cars drive by: there chance decides whether the least sure task shows a
+        # box too many, and the first task that is right is looked at. In the camera's clip the
+        # least sure one has to be right.
+        looked_at = flawless if name == "tld-car" else set(project.tasks)
+        while task not in looked_at or not project.frames[task].regions:
             project.submit(task)
             task = project.next()
         editor.show(project.id, task)
